@@ -1,0 +1,78 @@
+package python
+
+import "sort"
+
+// A File is one parsed source file. It is immutable after Parse.
+type File struct {
+	Source   string
+	Body     []Stmt
+	Comments []Comment
+	// Bad lists the places that did not parse; the rest of the tree holds.
+	Bad []Span
+	// Cut says that the tree was deeper than MaxDepth somewhere, and what lay
+	// deeper is BadExpr or BadStmt.
+	Cut bool
+
+	lines []uint32 // offset of the first byte of each line
+}
+
+// MaxDepth is how deeply nested a tree is lowered. A 4 MB "1+1+…" otherwise
+// ends the process with a stack overflow that recover cannot catch.
+const MaxDepth = 1000
+
+// indexLines fills lines. A line ends in "\n", "\r\n" or a lone "\r".
+func (f *File) indexLines() {
+	f.lines = append(f.lines[:0], 0)
+	for i := 0; i < len(f.Source); i++ {
+		switch f.Source[i] {
+		case '\r':
+			if i+1 < len(f.Source) && f.Source[i+1] == '\n' {
+				i++
+			}
+			f.lines = append(f.lines, uint32(i+1))
+		case '\n':
+			f.lines = append(f.lines, uint32(i+1))
+		}
+	}
+}
+
+// Line returns the 1-based line of a byte offset.
+func (f *File) Line(offset uint32) int {
+	return sort.Search(len(f.lines), func(i int) bool { return f.lines[i] > offset })
+}
+
+// Position returns the 1-based line and the 1-based column in bytes.
+func (f *File) Position(offset uint32) (line, column int) {
+	line = f.Line(offset)
+	return line, int(offset-f.lines[line-1]) + 1
+}
+
+// LineCount returns the number of lines; a final newline does not start one.
+func (f *File) LineCount() int {
+	n := len(f.lines)
+	if n > 1 && int(f.lines[n-1]) == len(f.Source) {
+		n--
+	}
+	return n
+}
+
+// LineSpan returns the span of a 1-based line with its line end.
+func (f *File) LineSpan(line int) Span {
+	end := uint32(len(f.Source))
+	if line < len(f.lines) {
+		end = f.lines[line]
+	}
+	return Span{f.lines[line-1], end}
+}
+
+// Text returns the source of a span.
+func (f *File) Text(s Span) string { return f.Source[s.Start:s.End] }
+
+// Lines returns the first and last 1-based line that a span touches.
+func (f *File) Lines(s Span) (first, last int) {
+	first = f.Line(s.Start)
+	if s.End > s.Start {
+		return first, f.Line(s.End - 1)
+	}
+	return first, first
+}

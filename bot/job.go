@@ -1,0 +1,50 @@
+package bot
+
+import (
+	"fmt"
+	"time"
+)
+
+// JobVersion is the version of the job format that this build writes. Fields
+// are only ever added; a reader accepts every version up to its own.
+const JobVersion = 1
+
+// A Job means "look at this pull request"; it never means one commit. The
+// newest state is read from GitHub when the job runs.
+type Job struct {
+	V            int       `json:"v"`
+	Installation int64     `json:"installation"`
+	Repository   int64     `json:"repository"` // GitHub's id: survives renames and transfers
+	Owner        string    `json:"owner"`      // as of the event; may be stale
+	Name         string    `json:"name"`
+	Pull         int       `json:"pull"`
+	Delivery     string    `json:"delivery"` // X-GitHub-Delivery of the newest event
+	Event        string    `json:"event"`    // e.g. "pull_request.synchronize"
+	Accepted     time.Time `json:"accepted"` // when the webhook was accepted, UTC
+	// Rerun says that a person asked for a new look at the same head.
+	Rerun bool `json:"rerun,omitempty"`
+}
+
+// String names the pull request: owner/name#12.
+func (j Job) String() string { return fmt.Sprintf("%s/%s#%d", j.Owner, j.Name, j.Pull) }
+
+// Drop is an error that ends a job for good: there is nothing to do or nothing
+// that could be done, and trying again would not help.
+type Drop struct{ Reason string }
+
+// Error returns the reason.
+func (d Drop) Error() string { return "dropped: " + d.Reason }
+
+// Retry is an error that hands a job back until After has passed. It does not
+// count as an attempt when HandBack is set (lease taken, rate limit).
+type Retry struct {
+	After    time.Duration
+	HandBack bool
+	Err      error
+}
+
+// Error returns the cause and the delay.
+func (r Retry) Error() string { return fmt.Sprintf("retry after %s: %v", r.After, r.Err) }
+
+// Unwrap returns the cause.
+func (r Retry) Unwrap() error { return r.Err }

@@ -1,0 +1,43 @@
+package bot
+
+// A Review is everything that will be written to GitHub for one job, as data.
+type Review struct {
+	Owner, Name string
+	Pull        int
+	Head        string
+	Body        string          // of the review; "" when there are no new comments
+	Comments    []ReviewComment // only new ones
+	Check       Check
+}
+
+// A ReviewComment is one comment of the review, on the head side of the diff.
+type ReviewComment struct {
+	Path        string
+	StartLine   int // 0 for a comment on one line
+	Line        int
+	Body        string // Markdown with the hidden marker
+	Fingerprint string
+}
+
+// A Check is the check run that reports the state.
+type Check struct {
+	Name        string
+	ExternalID  string
+	Existing    int64  // id of the run to update; 0 creates one
+	Conclusion  string // "success", "neutral", "failure" or "skipped"
+	Title       string // at most 255 characters
+	Summary     string // at most 65,535 characters
+	Text        string
+	Annotations []Annotation
+	// Unchanged says that an own completed run of this head already says this.
+	Unchanged bool
+}
+
+// An Annotation is one annotation of the check run.
+type Annotation struct {
+	Path               string
+	StartLine, EndLine int
+	Level              string // "notice", "warning" or "failure"
+	Title              string
+	Message            string
+}

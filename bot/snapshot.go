@@ -1,0 +1,52 @@
+package bot
+
+import (
+	"github.com/dtypebot/dtypebot/analysis"
+	"github.com/dtypebot/dtypebot/analysis/check"
+)
+
+// A Snapshot is everything that was read from GitHub for one job, all of one
+// head. It is complete or there is an error; it never changes.
+type Snapshot struct {
+	Job        Job
+	Owner      string // as GitHub says now
+	Name       string
+	Pull       int
+	Title      string
+	Head       string // sha of the head commit, all files below are of it
+	Base       string // sha of the base branch's commit
+	State      string // "open" or "closed"
+	Draft      bool
+	Fork       bool // the head lives in another repository
+	Author     string
+	Files      []analysis.File // Python files that the pull request adds or changes
+	Changed    int             // files that the pull request changes, of any kind
+	Skipped    []check.Skip    // files that could not be read, and why
+	Threads    []Thread        // own review threads
+	CheckRuns  []CheckRun      // own check runs of Head, newest first
+	Calls      []string        // the API calls made, by name, in order
+	Incomplete string          // why the snapshot is not the whole pull request, "" if it is
+}
+
+// A Thread is one of the bot's own review threads.
+type Thread struct {
+	ID          string // GraphQL node id of the thread
+	CommentID   int64  // REST id of its first comment
+	Path        string
+	Line        int // head line, 0 when outdated
+	Outdated    bool
+	Resolved    bool
+	Fingerprint string // from the hidden marker
+	Body        string
+	Replies     int // comments behind the first
+	Reactions   int
+}
+
+// A CheckRun is one of the bot's own check runs.
+type CheckRun struct {
+	ID         int64
+	Status     string // "queued", "in_progress", "completed"
+	Conclusion string
+	ExternalID string
+	Head       string
+}
