@@ -18,6 +18,10 @@ type Report struct {
 	// Files counts the files that were analysed.
 	Files   int
 	Skipped []Skip
+	// Raises lists, per path, the operations that PyTorch refuses under the
+	// assignments of dtypes that the evidence makes plausible, as opaque keys
+	// that do not depend on lines. A fix must not add a key.
+	Raises map[string][]string
 	// Signs are the signs of half and double precision in the touched files.
 	Signs analysis.Signs
 }
