@@ -26,6 +26,10 @@ type Snapshot struct {
 	CheckRuns  []CheckRun      // own check runs of Head, newest first
 	Calls      []string        // the API calls made, by name, in order
 	Incomplete string          // why the snapshot is not the whole pull request, "" if it is
+	// URL is the repository's address for people, e.g.
+	// https://github.com/owner/name; "" when it was not read, which is only so
+	// when the pull request touches no Python file.
+	URL string
 }
 
 // A Thread is one of the bot's own review threads.
@@ -49,4 +53,6 @@ type CheckRun struct {
 	Conclusion string
 	ExternalID string
 	Head       string
+	Title      string
+	Summary    string
 }

@@ -1,0 +1,299 @@
+package bot
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/dtypebot/dtypebot/analysis"
+	"github.com/dtypebot/dtypebot/analysis/check"
+	"github.com/dtypebot/dtypebot/suggestions"
+)
+
+// The conclusions that the bot gives. It never fails a pull request.
+const (
+	success = "success"
+	neutral = "neutral"
+)
+
+// checkRun says what was found, what was looked at and what was not.
+func checkRun(snapshot Snapshot, report check.Report, entries []entry, possible []suggestions.Comment, config Config) Check {
+	run := Check{
+		Name:       CheckName,
+		ExternalID: ExternalID(snapshot.Job),
+		Conclusion: success,
+	}
+	open, dismissed := 0, 0
+	for _, e := range entries {
+		if e.where == asideGone {
+			dismissed++
+			continue
+		}
+		open++
+		if e.where == asideAnchor && len(run.Annotations) < MaxAnnotations {
+			run.Annotations = append(run.Annotations, annotation(e.Comment))
+		}
+	}
+	skipped := append(append([]check.Skip(nil), snapshot.Skipped...), report.Skipped...)
+	partial := len(skipped) > 0 || snapshot.Incomplete != ""
+	if open > 0 || partial {
+		run.Conclusion = neutral
+	}
+	run.Title = shorten(checkTitle(open, report.Files, len(skipped), snapshot), MaxTitle)
+	run.Summary = summary(snapshot, report, entries, possible, skipped, dismissed, config)
+	run.settle(snapshot)
+	return run
+}
+
+// ExternalID is what the bot's check runs of a pull request carry. It leads back
+// to the pull request when somebody asks for a re-run: for forks GitHub does
+// not name it.
+func ExternalID(job Job) string {
+	return fmt.Sprintf("pr=%d;repo=%d;v=1", job.Pull, job.Repository)
+}
+
+// settle finds the own check run that is to be updated, or finds that it says
+// this already. A completed run is not reopened; a new one of the same name
+// takes its place. When a person asked for a re-run there is always something
+// to write, since GitHub waits for an answer.
+func (c *Check) settle(snapshot Snapshot) {
+	c.Existing, c.Unchanged = 0, false
+	for _, run := range snapshot.CheckRuns { // newest first
+		if run.ExternalID != c.ExternalID || run.Head != snapshot.Head {
+			continue
+		}
+		if run.Status != "completed" {
+			c.Existing = run.ID
+			return
+		}
+		c.Unchanged = !snapshot.Job.Rerun && run.Conclusion == c.Conclusion &&
+			run.Title == c.Title && sameText(run.Summary, c.Summary)
+		return // older runs are history
+	}
+}
+
+// sameText compares Markdown as it comes back from GitHub.
+func sameText(a, b string) bool {
+	clean := func(s string) string { return strings.TrimSpace(strings.ReplaceAll(s, "\r\n", "\n")) }
+	return clean(a) == clean(b)
+}
+
+func checkTitle(open, files, skipped int, snapshot Snapshot) string {
+	var title string
+	switch {
+	case open > 0 && files > 0:
+		title = fmt.Sprintf("%s in %s", count(open, "dtype mistake"), count(files, "Python file"))
+	case open > 0:
+		title = count(open, "dtype mistake")
+	case files > 0:
+		title = "No dtype mistakes in " + count(files, "Python file")
+	case skipped > 0:
+		return count(skipped, "Python file") + " not looked at"
+	case snapshot.Incomplete != "":
+		return "Not looked at"
+	default:
+		return "No Python files changed"
+	}
+	switch {
+	case skipped > 0:
+		title += fmt.Sprintf(", %d not looked at", skipped)
+	case snapshot.Incomplete != "":
+		title += ", not all files looked at"
+	}
+	return title
+}
+
+// annotation says a mistake where no comment can stand.
+func annotation(c suggestions.Comment) Annotation {
+	a := Annotation{
+		Path:      c.Path,
+		StartLine: max(c.First, 1),
+		EndLine:   max(c.Last, c.First, 1),
+		Level:     "notice",
+		Title:     ruleOf(c),
+	}
+	if c.Severity() == analysis.High {
+		a.Level = "warning"
+	}
+	var text strings.Builder
+	for i, f := range c.Findings {
+		if i > 0 {
+			text.WriteString("\n\n")
+		}
+		text.WriteString(plain(f.Message))
+	}
+	if c.Suggestion != nil {
+		text.WriteString("\n\nIn place of these lines:\n" + strings.Join(c.Suggestion.Replacement, "\n"))
+	}
+	a.Message = shorten(text.String(), 60_000) // GitHub takes 64 KB
+	return a
+}
+
+// Refuse moves comments that GitHub refused into the check run: an annotation
+// each, and a line in the summary. It recomputes whether the run has anything
+// new to say. It changes nothing but the review's check.
+func (r *Review) Refuse(snapshot Snapshot, refused []ReviewComment) {
+	if len(refused) == 0 {
+		return
+	}
+	var list strings.Builder
+	fmt.Fprintf(&list, "GitHub did not accept %s:\n\n", count(len(refused), "comment"))
+	for _, c := range refused {
+		first := c.Line
+		if c.StartLine > 0 {
+			first = c.StartLine
+		}
+		if len(r.Check.Annotations) < MaxAnnotations {
+			r.Check.Annotations = append(r.Check.Annotations, Annotation{
+				Path:      c.Path,
+				StartLine: first,
+				EndLine:   c.Line,
+				Level:     "warning",
+				Title:     "dtype mistake",
+				Message:   shorten(plain(withoutMarker(c.Body)), 60_000),
+			})
+		}
+		fmt.Fprintf(&list, "- %s\n", place(snapshot, c.Path, first, c.Line))
+	}
+	r.Check.Summary = Cut(list.String()+"\n"+r.Check.Summary, MaxSummary)
+	r.Check.settle(snapshot)
+}
+
+// withoutMarker returns a body without its last line, the hidden marker.
+func withoutMarker(body string) string {
+	if _, ok := ParseMarker(body); !ok {
+		return body
+	}
+	body = strings.TrimRight(body, " \t\r\n")
+	return strings.TrimRight(body[:max(strings.LastIndexByte(body, '\n'), 0)], " \t\r\n")
+}
+
+// place is a link to lines at the head, e.g. [`a.py:12`](…).
+func place(snapshot Snapshot, path string, first, last int) string {
+	text := code(fmt.Sprintf("%s:%d", path, first))
+	if snapshot.URL == "" {
+		return text
+	}
+	return fmt.Sprintf("[%s](%s)", text, blobURL(snapshot.URL, snapshot.Head, path, first, last))
+}
+
+// what is the first paragraph of the comment's first finding.
+func what(c suggestions.Comment) string {
+	if len(c.Findings) == 0 {
+		return ""
+	}
+	return firstParagraph(shorten(c.Findings[0].Message, 2_000))
+}
+
+// summary is the check run's text. Its sections are written in order of weight
+// and each gives way, line by line, to what must stand behind it.
+func summary(snapshot Snapshot, report check.Report, entries []entry, possible []suggestions.Comment, skipped []check.Skip, dismissed int, config Config) string {
+	looked := lookedAt(snapshot, report, skipped, dismissed, config)
+
+	var b strings.Builder
+	room := MaxSummary - len(looked) - 200 // for the closing words below
+	left := 0
+	for i, e := range entries {
+		row := fmt.Sprintf("| %s | %s | %s | %s |\n", e.Severity(), cell(place(snapshot, e.Path, e.First, e.Last)), cell(what(e.Comment)), e.where)
+		if i == 0 {
+			row = "| Severity | Place | What | Said in |\n|---|---|---|---|\n" + row
+		}
+		if b.Len()+len(row) > room {
+			left = len(entries) - i
+			break
+		}
+		b.WriteString(row)
+	}
+	if left > 0 {
+		fmt.Fprintf(&b, "\n%s.\n", sentence(left, "more did not fit here", "more did not fit here"))
+	}
+	if b.Len() > 0 {
+		b.WriteString("\n")
+	}
+	if list := possibleList(snapshot, possible, room-b.Len()); list != "" {
+		b.WriteString(list + "\n")
+	}
+	b.WriteString(looked)
+	return Cut(b.String(), MaxSummary)
+}
+
+// possibleList is the folded list of what is too uncertain to be posted; "" when
+// there is nothing or no room.
+func possibleList(snapshot Snapshot, possible []suggestions.Comment, room int) string {
+	if len(possible) == 0 {
+		return ""
+	}
+	head := fmt.Sprintf("<details><summary>%s, not certain enough for a comment</summary>\n\n", count(len(possible), "possible mistake"))
+	const foot = "\n</details>\n"
+	var b strings.Builder
+	b.WriteString(head)
+	room -= len(foot) + 40
+	for i, c := range possible {
+		line := fmt.Sprintf("- %s %s\n", place(snapshot, c.Path, c.First, c.Last), what(c))
+		if i == maxPossible || b.Len()+len(line) > room {
+			fmt.Fprintf(&b, "- … and %d more\n", len(possible)-i)
+			break
+		}
+		b.WriteString(line)
+	}
+	if b.Len() > room+40 {
+		return ""
+	}
+	b.WriteString(foot)
+	return b.String()
+}
+
+// maxSkipped bounds the list of files that were not looked at.
+const maxSkipped = 100
+
+// lookedAt says what the answer rests on.
+func lookedAt(snapshot Snapshot, report check.Report, skipped []check.Skip, dismissed int, config Config) string {
+	var b strings.Builder
+	b.WriteString("**Looked at:** ")
+	if report.Files == 0 && len(skipped) == 0 {
+		b.WriteString("no Python file is added or changed")
+	} else {
+		b.WriteString(count(report.Files, "Python file"))
+	}
+	if snapshot.Changed > 0 {
+		fmt.Fprintf(&b, " of %s", count(snapshot.Changed, "changed file"))
+	}
+	fmt.Fprintf(&b, " at %s, each by itself; the rest of the repository was not read.\n", code(short(snapshot.Head)))
+	if snapshot.Incomplete != "" {
+		fmt.Fprintf(&b, "\n**Not the whole pull request:** %s.\n", inert(oneLine(snapshot.Incomplete)))
+	}
+	if len(skipped) > 0 {
+		b.WriteString("\n**Not looked at:**\n\n")
+		for i, s := range skipped {
+			if i == maxSkipped {
+				fmt.Fprintf(&b, "- … and %d more\n", len(skipped)-i)
+				break
+			}
+			fmt.Fprintf(&b, "- %s: %s\n", code(shorten(s.Path, 200)), inert(oneLine(shorten(s.Reason, 200))))
+		}
+	}
+	var counts []string
+	if report.Known > 0 {
+		counts = append(counts, sentence(report.Known, "mistake stood in the base already", "mistakes stood in the base already"))
+	}
+	if report.Suppressed > 0 {
+		counts = append(counts, sentence(report.Suppressed, "is silenced by a comment in the code", "are silenced by comments in the code"))
+	}
+	if dismissed > 0 {
+		counts = append(counts, sentence(dismissed, "is dismissed: its conversation was resolved", "are dismissed: their conversations were resolved"))
+	}
+	if len(counts) > 0 {
+		fmt.Fprintf(&b, "\n**Not counted:** %s.\n", strings.Join(counts, "; "))
+	}
+	if config.Engine != "" {
+		fmt.Fprintf(&b, "\n%s %s\n", CheckName, code(config.Engine))
+	}
+	return b.String()
+}
+
+// short is the usual abbreviation of a sha.
+func short(sha string) string {
+	if len(sha) > 7 {
+		return sha[:7]
+	}
+	return sha
+}

@@ -1,0 +1,78 @@
+package bot
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/dtypebot/dtypebot/analysis"
+	"github.com/dtypebot/dtypebot/analysis/check"
+	"github.com/dtypebot/dtypebot/suggestions"
+)
+
+// GitHub is what the pipe needs of GitHub; bot/github satisfies it.
+type GitHub interface {
+	// Snapshot reads everything that a review of the job's pull request needs,
+	// all of one head. It returns Drop when there is nothing to review (closed,
+	// deleted, uninstalled) and Retry when it should be asked again later.
+	Snapshot(ctx context.Context, job Job) (Snapshot, error)
+	// Post writes a review: at most one review with comments, then the check
+	// run. What GitHub refuses to take as a comment becomes an annotation.
+	Post(ctx context.Context, snapshot Snapshot, review Review) (Posted, error)
+}
+
+// Posted says what was written for one job.
+type Posted struct {
+	Comments []ReviewComment // that GitHub took
+	Refused  []ReviewComment // that GitHub refused; they are annotations now
+	Reviews  int             // 0 or 1; more only when GitHub refused comments
+	CheckRun int64           // id of the check run that stands, 0 if none was written
+	Calls    []string        // the API calls made, by name, in order: Snapshot's, then Post's
+}
+
+// An Analyser finds the mistakes of the files and plans what to say of them. It
+// reads nothing but its arguments. An error means that it could not finish
+// (time, memory); a file that cannot be analysed is a Skip in the report.
+type Analyser func(ctx context.Context, files []analysis.File) (check.Report, suggestions.Plan, error)
+
+// A Reviewer is the whole pipe for one job. All fields are needed.
+type Reviewer struct {
+	GitHub  GitHub
+	Analyse Analyser
+	Config  Config
+}
+
+// Review looks at the job's pull request and posts what there is to say. It may
+// be called any number of times for one head: what already stands is not posted
+// again. A job whose pull request needs no look any more returns Drop.
+func (r *Reviewer) Review(ctx context.Context, job Job) (Posted, error) {
+	snapshot, err := r.GitHub.Snapshot(ctx, job)
+	if err != nil {
+		return Posted{}, border("read "+job.String(), err)
+	}
+	var report check.Report
+	var plan suggestions.Plan
+	if len(snapshot.Files) > 0 {
+		if report, plan, err = r.Analyse(ctx, snapshot.Files); err != nil {
+			return Posted{Calls: snapshot.Calls}, border("analyse "+job.String(), err)
+		}
+	}
+	posted, err := r.GitHub.Post(ctx, snapshot, Compose(snapshot, report, plan, r.Config))
+	posted.Calls = append(append([]string(nil), snapshot.Calls...), posted.Calls...)
+	if err != nil {
+		return posted, border("post the review of "+job.String(), err)
+	}
+	return posted, nil
+}
+
+// border names the act; Drop and Retry pass as they are, since the queue tells
+// them apart by type and they name their cause themselves.
+func border(act string, err error) error {
+	if _, ok := errors.AsType[Drop](err); ok {
+		return err
+	}
+	if _, ok := errors.AsType[Retry](err); ok {
+		return err
+	}
+	return fmt.Errorf("%s: %w", act, err)
+}
