@@ -7,15 +7,23 @@
 // could not prove.
 package suggestions
 
-import "github.com/dtypebot/dtypebot/analysis"
+import (
+	"fmt"
+
+	"github.com/dtypebot/dtypebot/analysis"
+)
 
 // A Suggestion replaces whole lines of one file at the head.
 type Suggestion struct {
 	ID          string // "s1", "s2", … within one plan
+	Title       string // what it does, from the strongest finding's fix; may be empty
 	Safety      analysis.Safety
 	First, Last int      // 1-based head lines, inclusive, inside one hunk
 	Old         []string // the lines that are replaced, without line ends
 	Replacement []string // the lines in their place, without line ends
+	// Edits are the same change in bytes of the head's text, ascending.
+	// Applying them keeps every other byte, line ends included.
+	Edits []analysis.Edit
 }
 
 // A Comment is one mistake as it will be posted: the findings that one edit
@@ -27,11 +35,19 @@ type Comment struct {
 	// a review comment there. Otherwise it becomes an annotation.
 	Anchored    bool
 	Findings    []analysis.Finding
-	Suggestion  *Suggestion // nil when nothing could be proven
+	// Suggestion is nil when no rule offered a fix or the fix is wrong. One that
+	// is right but cannot be a button (it lies outside the diff, or needs an
+	// edit that nobody offers) has the safety Display, and Unproven says why.
+	Suggestion  *Suggestion
 	Forms       []analysis.Form
 	Fingerprint string // the first finding's
-	// Unproven says why there is no suggestion although a rule offered a fix.
+	// Unproven says, as a Markdown sentence without its full stop, why there is
+	// no button although a rule offered a fix.
 	Unproven string
+	// Copies are comments on the same mistake, made again in the same words
+	// elsewhere in the file, in the order of their lines. They are listed by
+	// this comment and not posted themselves. Their suggestions hold.
+	Copies []Comment
 }
 
 // Severity is the strongest severity of the comment's findings.
@@ -56,9 +72,47 @@ func (c Comment) Confidence() analysis.Confidence {
 	return s
 }
 
-// A Plan is everything there is to say about a pull request, strongest first.
+// A Plan is everything there is to say about a pull request, strongest first:
+// by severity, confidence, path and line.
 type Plan struct {
 	Comments []Comment
 	// Possible are the comments below the posting confidence.
 	Possible []Comment
+}
+
+// All returns every comment of the plan, the possible ones last, each followed
+// by its copies.
+func (p Plan) All() []Comment {
+	var all []Comment
+	for _, list := range [][]Comment{p.Comments, p.Possible} {
+		for _, c := range list {
+			all = append(all, c)
+			all = append(all, c.Copies...)
+		}
+	}
+	return all
+}
+
+// Mend applies to the source of path every suggestion of the plan whose
+// comment has at least the confidence least, and returns the mended text and
+// the number of suggestions in it. Unsafe ones are applied only when unsafe is
+// set, display ones never. The text must be the one that was analysed.
+func (p Plan) Mend(path, source string, least analysis.Confidence, unsafe bool) (string, int, error) {
+	var edits []analysis.Edit
+	n := 0
+	for _, c := range p.All() {
+		s := c.Suggestion
+		if c.Path != path || s == nil || c.Confidence().Rank() < least.Rank() {
+			continue
+		}
+		if s.Safety == analysis.Safe || s.Safety == analysis.Unsafe && unsafe {
+			edits = append(edits, s.Edits...)
+			n++
+		}
+	}
+	mended, err := Apply(source, edits)
+	if err != nil {
+		return "", 0, fmt.Errorf("mend %s: %w", path, err)
+	}
+	return mended, n, nil
 }
