@@ -98,16 +98,18 @@ func (d DType) Half() bool { return d == Float16 || d == BFloat16 }
 
 // Promote is torch.promote_types. It is commutative and associative within a
 // category, and has Bool as its neutral element. Float8 does not promote with
-// anything else; the result is then None.
+// anything else, not even Bool; the result is then None.
 func Promote(a, b DType) DType {
 	if a > b {
 		a, b = b, a
 	}
 	switch {
-	case a == b, a == Bool:
+	case a == b:
 		return b
-	case a == None:
+	case a == None, a == Float8E4M3, a == Float8E5M2, b == Float8E4M3, b == Float8E5M2:
 		return None
+	case a == Bool:
+		return b
 	case a <= Int64 && b <= Int64:
 		if a == Uint8 { // no common unsigned type: uint8 with int8 is int16
 			if b == Int8 {
@@ -118,8 +120,6 @@ func Promote(a, b DType) DType {
 		return b
 	case a <= Int64:
 		return b
-	case a == Float8E4M3 || a == Float8E5M2 || b == Float8E4M3 || b == Float8E5M2:
-		return None
 	case a == Float16 && b == BFloat16:
 		return Float32
 	case b <= Float64:
