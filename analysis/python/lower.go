@@ -226,10 +226,10 @@ func (l *lowerer) compound(n cursor) Stmt {
 		if d := n.field("definition"); !d.null() {
 			switch s := l.stmt(d).(type) {
 			case *FuncDef:
-				s.Span, s.Decorators = sp, decs
+				s.Start, s.Decorators = sp.Start, decs
 				return s
 			case *ClassDef:
-				s.Span, s.Decorators = sp, decs
+				s.Start, s.Decorators = sp.Start, decs
 				return s
 			}
 		}
@@ -238,16 +238,20 @@ func (l *lowerer) compound(n cursor) Stmt {
 		if name.null() {
 			return nil
 		}
-		return &FuncDef{
+		f := &FuncDef{
 			Span: sp, Name: name.text(), NameSpan: name.span(), Async: !n.token("async").null(),
 			Params: l.params(n.field("parameters")), Returns: l.optional(n.field("return_type")), Body: l.body(n),
 		}
+		f.reach(f.Body)
+		return f
 	case "class_definition":
 		name := n.field("name")
 		if name.null() {
 			return nil
 		}
-		return &ClassDef{Span: sp, Name: name.text(), NameSpan: name.span(), Args: l.args(n.field("superclasses")), Body: l.body(n)}
+		c := &ClassDef{Span: sp, Name: name.text(), NameSpan: name.span(), Args: l.args(n.field("superclasses")), Body: l.body(n)}
+		c.reach(c.Body)
+		return c
 	case "if_statement":
 		var tails []cursor
 		for c := range n.kids {
@@ -255,16 +259,24 @@ func (l *lowerer) compound(n cursor) Stmt {
 				tails = append(tails, c)
 			}
 		}
-		return &If{Span: sp, Cond: l.head(n, "condition"), Body: l.block(n.field("consequence")), Else: l.tail(tails, sp.End)}
+		s := &If{Span: sp, Cond: l.head(n, "condition"), Body: l.block(n.field("consequence")), Else: l.tail(tails)}
+		s.reach(s.Body, s.Else)
+		return s
 	case "for_statement":
-		return &For{
+		s := &For{
 			Span: sp, Async: !n.token("async").null(), Target: l.expr(n.field("left")), Iter: l.head(n, "right"),
 			Body: l.body(n), Else: l.orElse(n),
 		}
+		s.reach(s.Body, s.Else)
+		return s
 	case "while_statement":
-		return &While{Span: sp, Cond: l.head(n, "condition"), Body: l.body(n), Else: l.orElse(n)}
+		s := &While{Span: sp, Cond: l.head(n, "condition"), Body: l.body(n), Else: l.orElse(n)}
+		s.reach(s.Body, s.Else)
+		return s
 	case "with_statement":
-		return &With{Span: sp, Async: !n.token("async").null(), Items: l.withItems(n), Body: l.body(n)}
+		s := &With{Span: sp, Async: !n.token("async").null(), Items: l.withItems(n), Body: l.body(n)}
+		s.reach(s.Body)
+		return s
 	case "try_statement":
 		t := &Try{Span: sp, Body: l.body(n), Else: l.orElse(n)}
 		for c := range n.kids {
@@ -275,20 +287,36 @@ func (l *lowerer) compound(n cursor) Stmt {
 				t.Finally = append(t.Finally, l.body(c)...)
 			}
 		}
+		t.reach(t.Body)
+		if n := len(t.Handlers); n > 0 {
+			t.End = t.Handlers[n-1].End
+		}
+		t.reach(t.Else, t.Finally)
 		return t
 	case "match_statement":
 		m := &Match{Span: sp, Subject: l.list(slices.Collect(n.fields("subject")), !n.token(",").null())}
 		for c := range n.field("body").kids {
 			m.Cases = append(m.Cases, l.matchCase(c))
+			m.End = m.Cases[len(m.Cases)-1].End
 		}
 		return m
 	}
 	return nil
 }
 
+// reach ends a span with the last statement in it: tree-sitter counts comments
+// behind it, Python does not.
+func (s *Span) reach(bodies ...[]Stmt) {
+	for _, b := range bodies {
+		if len(b) > 0 {
+			s.End = b[len(b)-1].Pos().End
+		}
+	}
+}
+
 // tail lowers what follows the first clause of an if: each elif is an If that
 // reaches to the end of the whole statement.
-func (l *lowerer) tail(clauses []cursor, end uint32) []Stmt {
+func (l *lowerer) tail(clauses []cursor) []Stmt {
 	if len(clauses) == 0 {
 		return nil
 	}
@@ -298,12 +326,13 @@ func (l *lowerer) tail(clauses []cursor, end uint32) []Stmt {
 	}
 	l.depth++
 	defer func() { l.depth-- }()
-	sp := Span{c.span().Start, end}
 	if l.depth > MaxDepth {
 		l.f.Cut = true
-		return []Stmt{&BadStmt{Span: sp}}
+		return []Stmt{&BadStmt{Span: Span{c.span().Start, clauses[len(clauses)-1].span().End}}}
 	}
-	return []Stmt{&If{Span: sp, Cond: l.head(c, "condition"), Body: l.block(c.field("consequence")), Else: l.tail(clauses[1:], end)}}
+	s := &If{Span: c.span(), Cond: l.head(c, "condition"), Body: l.block(c.field("consequence")), Else: l.tail(clauses[1:])}
+	s.reach(s.Body, s.Else)
+	return []Stmt{s}
 }
 
 // head lowers the expression in the head of a compound statement. It is bad if
@@ -336,6 +365,9 @@ func (l *lowerer) withItems(n cursor) []WithItem {
 				continue
 			}
 			v := c.field("value")
+			for v.is("parenthesized_expression") && !v.broken() && !v.cut() && v.first().is("as_pattern") {
+				v = v.first() // "with (a as b):"
+			}
 			if v.is("as_pattern") && !v.broken() {
 				items = append(items, WithItem{l.sole(v), l.sole(v.field("alias"))})
 			} else {
@@ -348,6 +380,7 @@ func (l *lowerer) withItems(n cursor) []WithItem {
 
 func (l *lowerer) handler(n cursor) Handler {
 	h := Handler{Span: n.span(), Body: l.body(n)}
+	h.reach(h.Body)
 	var xs []cursor
 	for c := range n.kids {
 		if !c.is("block") {
@@ -360,6 +393,9 @@ func (l *lowerer) handler(n cursor) Handler {
 	}
 	// "except A, B" named the exception in Python 2 and is two types since 3.14.
 	h.Type = l.list(xs, len(xs) > 1)
+	if h.Type != nil && n.broken() {
+		h.Type = &BadExpr{Span: h.Type.Pos(), Kids: []Node{h.Type}}
+	}
 	return h
 }
 
@@ -368,6 +404,7 @@ func (l *lowerer) matchCase(n cursor) Case {
 		return Case{Span: n.span(), Body: []Stmt{l.stmt(n)}}
 	}
 	c := Case{Span: n.span(), Body: l.block(n.field("consequence"))}
+	c.reach(c.Body)
 	for k := range n.kids {
 		if k.is("case_pattern") {
 			c.Binds = binds(k, c.Binds)
@@ -478,8 +515,15 @@ func (l *lowerer) simple(n cursor) Stmt {
 func (l *lowerer) assign(n cursor) Stmt {
 	a := &Assign{Span: n.span()}
 	for {
-		if n.broken() || n.cut() {
+		if n.cut() {
 			return nil
+		}
+		broken := n.broken()
+		if broken && !l.badValue(n, a) {
+			return nil
+		}
+		if broken {
+			return a
 		}
 		a.Targets = append(a.Targets, l.expr(n.field("left")))
 		if t := n.field("type"); !t.null() {
@@ -492,6 +536,34 @@ func (l *lowerer) assign(n cursor) Stmt {
 		}
 		n = right
 	}
+}
+
+// badValue adds an assignment with a fault behind its "=" to a: the targets hold
+// and only the value is bad. It reports false if the fault is elsewhere.
+func (l *lowerer) badValue(n cursor, a *Assign) bool {
+	eq := n.token("=")
+	if eq.null() || eq.missing() || n.field("left").null() || !n.field("type").null() {
+		return false
+	}
+	bad := &BadExpr{}
+	for c := range n.all {
+		switch {
+		case c.n < eq.n && (c.missing() || c.is("ERROR")):
+			return false
+		case c.n > eq.n && c.named():
+			if len(bad.Kids) == 0 {
+				bad.Start = c.node().start
+			}
+			bad.Kids = append(bad.Kids, l.expr(c))
+			bad.End = c.node().end
+		}
+	}
+	if len(bad.Kids) == 0 {
+		return false
+	}
+	a.Targets = append(a.Targets, l.expr(n.field("left")))
+	a.Value = bad
+	return true
 }
 
 func (l *lowerer) imports(n cursor) Stmt {
