@@ -142,23 +142,23 @@ func project() string {
 		fmt.Fprintf(&b, "    step_%d = %d\n", i, i)
 	}
 	b.WriteString(strings.Join([]string{
-		"        # homogeneous coordinates", // 90
-		"        ones = (",                  // 91
+		"        # homogeneous coordinates",                        // 90
+		"        ones = (",                                         // 91
 		"            torch.ones(B, N, 1, device=points_3d.device)", // 92
 		"        )", // 93
-		"        points_homo = torch.cat([points_3d, ones], dim=-1)", // 94
-		"        points_cam = torch.matmul(",                         // 95
-		"            points_homo,",                                   // 96
-		"            extrinsics",                                     // 97
-		"            .transpose(-1, -2),",                            // 98
-		"        )[..., :3]",                                         // 99
-		"        depth = points_cam[..., 2:3]",                       // 100
-		"        depth = depth.clamp(min=1e-6)",                      // 101
-		"        valid = depth > 0",                                  // 102
-		"        if self.debug:",                                     // 103
-		"            print(depth.shape)",                             // 104
-		"        normalised = points_cam / depth",                    // 105
-		"        # to pixels",                                        // 106
+		"        points_homo = torch.cat([points_3d, ones], dim=-1)",              // 94
+		"        points_cam = torch.matmul(",                                      // 95
+		"            points_homo,",                                                // 96
+		"            extrinsics",                                                  // 97
+		"            .transpose(-1, -2),",                                         // 98
+		"        )[..., :3]",                                                      // 99
+		"        depth = points_cam[..., 2:3]",                                    // 100
+		"        depth = depth.clamp(min=1e-6)",                                   // 101
+		"        valid = depth > 0",                                               // 102
+		"        if self.debug:",                                                  // 103
+		"            print(depth.shape)",                                          // 104
+		"        normalised = points_cam / depth",                                 // 105
+		"        # to pixels",                                                     // 106
 		"        pixels = torch.matmul(points_cam, intrinsics.transpose(-1, -2))", // 107
 		"        return pixels, valid, normalised",                                // 108
 	}, "\n") + "\n")

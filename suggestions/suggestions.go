@@ -33,8 +33,8 @@ type Comment struct {
 	First, Last int // 1-based head lines, inclusive; the suggestion's when there is one
 	// Anchored says that the lines lie inside one hunk, so that GitHub accepts
 	// a review comment there. Otherwise it becomes an annotation.
-	Anchored    bool
-	Findings    []analysis.Finding
+	Anchored bool
+	Findings []analysis.Finding
 	// Suggestion is nil when no rule offered a fix or the fix is wrong. One that
 	// is right but cannot be a button (it lies outside the diff, or needs an
 	// edit that nobody offers) has the safety Display, and Unproven says why.
