@@ -1,0 +1,1 @@
+"""The manipulation transformer and its parts."""
