@@ -1,0 +1,313 @@
+// Package github is the bot's only way to GitHub: it authenticates as the App,
+// reads a pull request into a bot.Snapshot and writes a bot.Review. It converts
+// at the border, so no type of the client library leaves it.
+//
+// Every call has a name ("files", "graphql", "blob", "repository", "review",
+// "check-run", and "files:page" and so on for what only some pull requests
+// need) and is recorded, so that a test can count them: two when no Python file
+// is touched, three for a clean pull request, four with findings.
+//
+// It takes no decision about what is said, keeps nothing on disk, does not
+// sleep when GitHub asks it to wait (it hands the job back instead), and never
+// sends a request to another host than the configured one.
+package github
+
+import (
+	"context"
+	"crypto/rsa"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/bradleyfalzon/ghinstallation/v2"
+	"github.com/golang-jwt/jwt/v4"
+	"github.com/google/go-github/v60/github"
+	lru "github.com/hashicorp/golang-lru/v2"
+
+	"github.com/dtypebot/dtypebot/bot"
+)
+
+// DefaultAPIURL is the REST base of github.com.
+const DefaultAPIURL = "https://api.github.com/"
+
+const (
+	keptInstallations = 256      // clients with a token that are kept
+	keptHeads         = 4096     // heads whose check run is remembered
+	maxAnswer         = 96 << 20 // bytes of one answer
+	callTimeout       = 60 * time.Second
+)
+
+// Config is what an App needs.
+type Config struct {
+	AppID int64
+	// Key is the App's private key, PEM.
+	Key []byte
+	// APIURL is the REST base, DefaultAPIURL if empty; GraphQLURL is derived
+	// from it if empty (GraphQLURL function).
+	APIURL, GraphQLURL string
+	// UserAgent names the program to GitHub, e.g. "dtypebot/v0.1.0".
+	UserAgent string
+	// Transport carries the requests; nil makes one with timeouts.
+	Transport http.RoundTripper
+}
+
+// An App talks to GitHub as one App for all its installations. It may be used
+// by many goroutines. It satisfies bot.GitHub.
+type App struct {
+	id        int64
+	key       *rsa.PrivateKey
+	api       *url.URL // ends in a slash
+	graphql   string
+	userAgent string
+	base      http.RoundTripper // pinned to the configured hosts; adds no credentials
+	started   time.Time
+
+	mu            sync.Mutex // guards the creation of an installation's client
+	installations *lru.Cache[int64, *installation]
+	written       *lru.Cache[headKey, struct{}] // heads without Python whose check run stands
+}
+
+type headKey struct {
+	repository int64
+	pull       int
+	head       string
+}
+
+// An installation is the App's client for one account. The transport holds the
+// token; it is never copied, since its cache would go with the copy.
+type installation struct {
+	id        int64
+	client    *github.Client
+	transport *ghinstallation.Transport
+}
+
+var _ bot.GitHub = (*App)(nil)
+
+// New checks the configuration and parses the key; it sends nothing.
+func New(config Config) (*App, error) {
+	if config.AppID <= 0 {
+		return nil, fmt.Errorf("App id %d: it must be positive", config.AppID)
+	}
+	key, err := jwt.ParseRSAPrivateKeyFromPEM(config.Key)
+	if err != nil {
+		return nil, fmt.Errorf("read the App's private key: %w", err)
+	}
+	if config.APIURL == "" {
+		config.APIURL = DefaultAPIURL
+	}
+	api, err := parseBase(config.APIURL)
+	if err != nil {
+		return nil, fmt.Errorf("API address: %w", err)
+	}
+	if config.GraphQLURL == "" {
+		config.GraphQLURL = GraphQLURL(api.String())
+	}
+	graphql, err := parseBase(config.GraphQLURL)
+	if err != nil {
+		return nil, fmt.Errorf("GraphQL address: %w", err)
+	}
+	if config.Transport == nil {
+		config.Transport = newTransport()
+	}
+	installations, err := lru.New[int64, *installation](keptInstallations)
+	if err != nil {
+		return nil, err // unreachable: the size is positive
+	}
+	written, err := lru.New[headKey, struct{}](keptHeads)
+	if err != nil {
+		return nil, err // unreachable: the size is positive
+	}
+	return &App{
+		id:        config.AppID,
+		key:       key,
+		api:       api,
+		graphql:   strings.TrimSuffix(graphql.String(), "/"),
+		userAgent: config.UserAgent,
+		base: &pinned{
+			next:  config.Transport,
+			hosts: map[string]bool{origin(api): true, origin(graphql): true},
+		},
+		started:       time.Now(),
+		installations: installations,
+		written:       written,
+	}, nil
+}
+
+// parseBase reads an address and gives it a trailing slash. Plain http is taken
+// for loopback addresses only: tokens would cross the network in the clear.
+func parseBase(address string) (*url.URL, error) {
+	u, err := url.Parse(address)
+	if err != nil {
+		return nil, err
+	}
+	if u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+		return nil, fmt.Errorf("%q is not the address of an API", u.Redacted())
+	}
+	switch {
+	case u.Scheme == "https":
+	case u.Scheme == "http" && loopback(u.Hostname()):
+	default:
+		return nil, fmt.Errorf("%q must begin with https://", u.Redacted())
+	}
+	if !strings.HasSuffix(u.Path, "/") {
+		u.Path += "/"
+	}
+	return u, nil
+}
+
+func loopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// GraphQLURL derives the GraphQL address from the REST base:
+// https://api.github.com/ has /graphql, a GitHub Enterprise Server's
+// https://HOST/api/v3/ has https://HOST/api/graphql.
+func GraphQLURL(api string) string {
+	api = strings.TrimSuffix(api, "/")
+	if base, ok := strings.CutSuffix(api, "/api/v3"); ok {
+		return base + "/api/graphql"
+	}
+	return api + "/graphql"
+}
+
+func newTransport() *http.Transport {
+	return &http.Transport{
+		Proxy:                 http.ProxyFromEnvironment,
+		DialContext:           (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
+		ForceAttemptHTTP2:     true,
+		MaxIdleConns:          100,
+		MaxIdleConnsPerHost:   32,
+		IdleConnTimeout:       90 * time.Second,
+		TLSHandshakeTimeout:   10 * time.Second,
+		ResponseHeaderTimeout: 30 * time.Second,
+		ExpectContinueTimeout: time.Second,
+	}
+}
+
+// pinned refuses requests to any other host. It lies under the transport that
+// adds the token, so a redirect can carry the token nowhere.
+type pinned struct {
+	next  http.RoundTripper
+	hosts map[string]bool // scheme://host
+}
+
+func origin(u *url.URL) string { return u.Scheme + "://" + strings.ToLower(u.Host) }
+
+func (p *pinned) RoundTrip(req *http.Request) (*http.Response, error) {
+	if !p.hosts[origin(req.URL)] {
+		if req.Body != nil {
+			req.Body.Close()
+		}
+		return nil, errForeignHost
+	}
+	resp, err := p.next.RoundTrip(req)
+	if err != nil {
+		return nil, err
+	}
+	resp.Body = &limited{ReadCloser: resp.Body, left: maxAnswer}
+	return resp, nil
+}
+
+var errForeignHost = errors.New("refused to follow GitHub's answer to another host")
+
+// limited ends an answer with an error instead of filling the memory.
+type limited struct {
+	io.ReadCloser
+	left int64
+}
+
+func (l *limited) Read(p []byte) (int, error) {
+	if l.left <= 0 {
+		return 0, errors.New("GitHub's answer is too large")
+	}
+	if int64(len(p)) > l.left {
+		p = p[:l.left]
+	}
+	n, err := l.ReadCloser.Read(p)
+	l.left -= int64(n)
+	return n, err
+}
+
+// redirect follows what GitHub does after a rename: reads only, on the same
+// host (pinned sees to that). A write is not repeated: it would arrive as a GET.
+func redirect(req *http.Request, via []*http.Request) error {
+	if via[0].Method != http.MethodGet || len(via) >= 3 {
+		return http.ErrUseLastResponse
+	}
+	return nil
+}
+
+// installation returns the client of an installation, with a token that is good
+// for at least a minute.
+func (a *App) installation(ctx context.Context, id int64) (*installation, error) {
+	if id <= 0 {
+		return nil, bot.Drop{Reason: "the event names no installation"}
+	}
+	a.mu.Lock()
+	inst, ok := a.installations.Get(id)
+	if !ok {
+		inst = a.newInstallation(id)
+		a.installations.Add(id, inst)
+	}
+	a.mu.Unlock()
+
+	// A token is fetched for all who wait for it, so the first one's
+	// cancellation must not reach it.
+	tokenCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), callTimeout)
+	defer cancel()
+	if _, err := inst.transport.Token(tokenCtx); err != nil {
+		a.forget(id)
+		return nil, classify("token", err)
+	}
+	return inst, ctx.Err()
+}
+
+func (a *App) newInstallation(id int64) *installation {
+	// One AppsTransport for each: a refresh writes to its fields.
+	apps := ghinstallation.NewAppsTransportFromPrivateKey(a.base, a.id, a.key)
+	transport := ghinstallation.NewFromAppsTransport(apps, id)
+	transport.BaseURL = strings.TrimSuffix(a.api.String(), "/")
+	client := github.NewClient(&http.Client{
+		Transport:     transport,
+		CheckRedirect: redirect,
+		Timeout:       callTimeout,
+	})
+	client.BaseURL = a.api
+	if a.userAgent != "" {
+		client.UserAgent = a.userAgent
+	}
+	return &installation{id: id, client: client, transport: transport}
+}
+
+// forget drops an installation's client and token.
+func (a *App) forget(id int64) { a.installations.Remove(id) }
+
+// A session is the calls of one job.
+type session struct {
+	*installation
+	app   *App
+	calls []string
+}
+
+// call does one named call and classifies its error.
+func (s *session) call(name string, do func() error) error {
+	s.calls = append(s.calls, name)
+	err := do()
+	if err == nil {
+		return nil
+	}
+	err = classify(name, err)
+	if e, ok := errors.AsType[*Error](err); ok && e.Status == http.StatusUnauthorized {
+		// The token was revoked; the next attempt fetches a new one.
+		s.app.forget(s.id)
+		return bot.Retry{After: time.Second, Err: err}
+	}
+	return err
+}

@@ -1,0 +1,455 @@
+package github
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/dtypebot/dtypebot/bot"
+)
+
+// perQuery is how many files one query reads: GitHub ends queries that take
+// longer than 10 s.
+const perQuery = 50
+
+// document is the one read of a pull request's state: its head, the own review
+// threads and check runs, and for n files the entry at the head and the blob.
+// Each blob is asked for by hash, so it is the file that the list of files
+// names whatever the head is by now.
+func document(n int) string {
+	fragment := ""
+	if n > 0 {
+		fragment = contentFragment
+	}
+	return fmt.Sprintf(`query Snapshot($owner: String!, $name: String!, $number: Int!, $app: Int!, $check: String!%s%s) {
+  repository(owner: $owner, name: $name) {
+    databaseId
+    nameWithOwner
+    url
+    pullRequest(number: $number) {
+      state
+      isDraft
+      isCrossRepository
+      title
+      changedFiles
+      headRefOid
+      baseRefOid
+      author { login }
+      reviewThreads(first: 100) { ...threads }
+      commits(last: 1) { nodes { commit { ...head } } }
+    }
+%s  }
+}
+%s%s%s`, each(n, ", $path%[1]d: String!"), each(n, ", $oid%[1]d: GitObjectID!"),
+		each(n, blobField), headFragment(n), threadsFragment, fragment)
+}
+
+// each writes a part once for each file.
+func each(n int, part string) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, part, i)
+	}
+	return b.String()
+}
+
+const blobField = "    blob%[1]d: object(oid: $oid%[1]d) { ...content }\n"
+
+// headFragment is what is read of the head commit.
+func headFragment(n int) string {
+	return fmt.Sprintf(`fragment head on Commit {
+  oid
+  checkSuites(first: 10, filterBy: {appId: $app}) {
+    nodes {
+      checkRuns(first: 10, filterBy: {checkName: $check}) {
+        nodes { databaseId status conclusion externalId title summary }
+      }
+    }
+  }
+%s}
+`, each(n, "  entry%[1]d: file(path: $path%[1]d) { oid mode }\n"))
+}
+
+// headDocument reads a head by its hash, for a pull request whose last commit
+// GitHub does not list as such: commits are listed in an order of their own.
+func headDocument(n int) string {
+	return fmt.Sprintf(`query Head($owner: String!, $name: String!, $head: GitObjectID!, $app: Int!, $check: String!%s) {
+  repository(owner: $owner, name: $name) {
+    object(oid: $head) { ...head }
+  }
+}
+%s`, each(n, ", $path%[1]d: String!"), headFragment(n))
+}
+
+const threadsFragment = `fragment threads on PullRequestReviewThreadConnection {
+  pageInfo { hasNextPage endCursor }
+  nodes {
+    id
+    path
+    line
+    isOutdated
+    isResolved
+    comments(first: 1) {
+      totalCount
+      nodes { databaseId body viewerDidAuthor reactions { totalCount } }
+    }
+  }
+}
+`
+
+const contentFragment = `fragment content on GitObject {
+  __typename
+  oid
+  ... on Blob { byteSize isBinary isTruncated text }
+}
+`
+
+// threadsDocument reads the further pages of threads.
+const threadsDocument = `query Threads($owner: String!, $name: String!, $number: Int!, $after: String!) {
+  repository(owner: $owner, name: $name) {
+    pullRequest(number: $number) {
+      reviewThreads(first: 100, after: $after) { ...threads }
+    }
+  }
+}
+` + threadsFragment
+
+// blobsDocument reads n further files.
+func blobsDocument(n int) string {
+	return fmt.Sprintf("query Blobs($owner: String!, $name: String!%s) {\n  repository(owner: $owner, name: $name) {\n%s  }\n}\n%s",
+		each(n, ", $oid%[1]d: GitObjectID!"), each(n, blobField), contentFragment)
+}
+
+type pullRequest struct {
+	State             string `json:"state"` // OPEN, CLOSED or MERGED
+	IsDraft           bool   `json:"isDraft"`
+	IsCrossRepository bool   `json:"isCrossRepository"`
+	Title             string `json:"title"`
+	ChangedFiles      int    `json:"changedFiles"`
+	HeadRefOid        string `json:"headRefOid"`
+	BaseRefOid        string `json:"baseRefOid"`
+	Author            *struct {
+		Login string `json:"login"`
+	} `json:"author"` // null when the account is gone
+	ReviewThreads threads `json:"reviewThreads"`
+	Commits       struct {
+		Nodes []struct {
+			Commit json.RawMessage `json:"commit"`
+		} `json:"nodes"`
+	} `json:"commits"`
+}
+
+type threads struct {
+	PageInfo struct {
+		HasNextPage bool   `json:"hasNextPage"`
+		EndCursor   string `json:"endCursor"`
+	} `json:"pageInfo"`
+	Nodes []thread `json:"nodes"`
+}
+
+type thread struct {
+	ID         string `json:"id"`
+	Path       string `json:"path"`
+	Line       *int   `json:"line"`
+	IsOutdated bool   `json:"isOutdated"`
+	IsResolved bool   `json:"isResolved"`
+	Comments   struct {
+		TotalCount int `json:"totalCount"`
+		Nodes      []struct {
+			DatabaseID      int64  `json:"databaseId"`
+			Body            string `json:"body"`
+			ViewerDidAuthor bool   `json:"viewerDidAuthor"`
+			Reactions       struct {
+				TotalCount int `json:"totalCount"`
+			} `json:"reactions"`
+		} `json:"nodes"`
+	} `json:"comments"`
+}
+
+type commit struct {
+	Oid         string `json:"oid"`
+	CheckSuites *struct {
+		Nodes []struct {
+			CheckRuns *struct {
+				Nodes []struct {
+					DatabaseID int64   `json:"databaseId"`
+					Status     string  `json:"status"`
+					Conclusion *string `json:"conclusion"`
+					ExternalID *string `json:"externalId"`
+					Title      *string `json:"title"`
+					Summary    *string `json:"summary"`
+				} `json:"nodes"`
+			} `json:"checkRuns"`
+		} `json:"nodes"`
+	} `json:"checkSuites"` // null when there is none
+}
+
+// An entry is a file in the tree of the head.
+type entry struct {
+	Oid  string `json:"oid"`
+	Mode int    `json:"mode"` // e.g. 0o100644 as a number
+}
+
+type blob struct {
+	Typename    string  `json:"__typename"`
+	Oid         string  `json:"oid"`
+	ByteSize    int64   `json:"byteSize"`
+	IsBinary    *bool   `json:"isBinary"`
+	IsTruncated bool    `json:"isTruncated"`
+	Text        *string `json:"text"`
+}
+
+// state is the answer to document.
+type state struct {
+	repository struct {
+		DatabaseID    int64        `json:"databaseId"`
+		NameWithOwner string       `json:"nameWithOwner"`
+		URL           string       `json:"url"`
+		PullRequest   *pullRequest `json:"pullRequest"`
+	}
+	head    commit
+	entries []*entry // nil where the head has no such file
+	blobs   []*blob  // nil where GitHub gave none
+}
+
+// graphError is one entry of a GraphQL answer's errors.
+type graphError struct {
+	Type    string `json:"type"`
+	Path    []any  `json:"path"`
+	Message string `json:"message"`
+}
+
+// query does one GraphQL query. Parts that fail while the rest holds are
+// reported by tolerate: it is asked about each error and says whether the
+// missing part can be done without.
+func (s *session) query(ctx context.Context, name, document string, variables map[string]any, data any, tolerate func(path []any) bool) error {
+	return s.call(name, func() error {
+		req, err := s.client.NewRequest(http.MethodPost, s.app.graphql, map[string]any{
+			"query":     document,
+			"variables": variables,
+		})
+		if err != nil {
+			return err
+		}
+		var answer struct {
+			Data   json.RawMessage `json:"data"`
+			Errors []graphError    `json:"errors"`
+		}
+		resp, err := s.client.Do(ctx, req, &answer)
+		if err != nil {
+			return err
+		}
+		for _, e := range answer.Errors {
+			if tolerate != nil && tolerate(e.Path) {
+				continue
+			}
+			return graphFailure(name, e, resp.Header)
+		}
+		if len(answer.Data) == 0 || string(answer.Data) == "null" {
+			return bot.Retry{After: afterServerError, Err: &Error{Call: name, Status: resp.StatusCode, Message: "an answer without data"}}
+		}
+		if err := json.Unmarshal(answer.Data, data); err != nil {
+			return bot.Retry{After: afterServerError, Err: fmt.Errorf("%s: decode the answer: %w", name, err)}
+		}
+		return nil
+	})
+}
+
+// graphFailure classifies an error of a GraphQL answer, whose status is 200.
+func graphFailure(call string, e graphError, header http.Header) error {
+	out := &Error{Call: call, Status: http.StatusOK, Message: clean(strings.TrimSpace(e.Type + " " + e.Message))}
+	switch e.Type {
+	case "NOT_FOUND":
+		out.Status = http.StatusNotFound
+		return out
+	case "FORBIDDEN", "INSUFFICIENT_SCOPES":
+		out.Status = http.StatusForbidden
+		return out
+	case "RATE_LIMITED", "RATE_LIMIT":
+		after, ok := rateLimit(http.StatusTooManyRequests, header, "")
+		if !ok {
+			after = afterSecondary
+		}
+		return bot.Retry{After: after, HandBack: true, Err: out}
+	}
+	// "Something went wrong while executing your query" and timeouts have no
+	// type; neither has a document that GitHub does not understand.
+	return bot.Retry{After: afterServerError, Err: out}
+}
+
+// state reads the pull request's state and the first files.
+func (s *session) state(ctx context.Context, owner, name string, number int, files []wanted) (*state, error) {
+	n := min(len(files), perQuery)
+	variables := map[string]any{
+		"owner": owner, "name": name, "number": number, "app": s.app.id, "check": bot.CheckName,
+	}
+	for i, f := range files[:n] {
+		variables[fmt.Sprintf("path%d", i)] = f.path
+		variables[fmt.Sprintf("oid%d", i)] = f.sha
+	}
+	var data struct {
+		Repository json.RawMessage `json:"repository"`
+	}
+	if err := s.query(ctx, "graphql", document(n), variables, &data, onlyContent); err != nil {
+		return nil, err
+	}
+	st := &state{entries: make([]*entry, len(files)), blobs: make([]*blob, len(files))}
+	if err := st.decode(data.Repository, n); err != nil {
+		return nil, bot.Retry{After: afterServerError, Err: fmt.Errorf("graphql: decode the answer: %w", err)}
+	}
+	return st, nil
+}
+
+// onlyContent tolerates that the text of a file is missing: it is then fetched
+// by itself.
+func onlyContent(path []any) bool {
+	if len(path) < 2 {
+		return false
+	}
+	alias, ok := path[1].(string)
+	return ok && strings.HasPrefix(alias, "blob")
+}
+
+func (st *state) decode(repository json.RawMessage, n int) error {
+	if len(repository) == 0 || string(repository) == "null" {
+		return nil // the caller sees that there is no pull request
+	}
+	if err := json.Unmarshal(repository, &st.repository); err != nil {
+		return err
+	}
+	if err := decodeBlobs(repository, st.blobs[:n]); err != nil {
+		return err
+	}
+	pr := st.repository.PullRequest
+	if pr == nil || len(pr.Commits.Nodes) == 0 {
+		return nil
+	}
+	return st.decodeHead(pr.Commits.Nodes[0].Commit, n)
+}
+
+func (st *state) decodeHead(raw json.RawMessage, n int) error {
+	st.head = commit{}
+	clear(st.entries)
+	if len(raw) == 0 || string(raw) == "null" {
+		return nil
+	}
+	if err := json.Unmarshal(raw, &st.head); err != nil {
+		return err
+	}
+	var aliases map[string]json.RawMessage
+	if err := json.Unmarshal(raw, &aliases); err != nil {
+		return err
+	}
+	for i := range n {
+		if err := optional(aliases, fmt.Sprintf("entry%d", i), &st.entries[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// readHead reads the head by its hash into st.
+func (s *session) readHead(ctx context.Context, owner, name string, files []wanted, st *state) error {
+	n := min(len(files), perQuery)
+	variables := map[string]any{
+		"owner": owner, "name": name, "head": st.repository.PullRequest.HeadRefOid,
+		"app": s.app.id, "check": bot.CheckName,
+	}
+	for i, f := range files[:n] {
+		variables[fmt.Sprintf("path%d", i)] = f.path
+	}
+	var data struct {
+		Repository struct {
+			Object json.RawMessage `json:"object"`
+		} `json:"repository"`
+	}
+	if err := s.query(ctx, "graphql:head", headDocument(n), variables, &data, nil); err != nil {
+		return err
+	}
+	if err := st.decodeHead(data.Repository.Object, n); err != nil {
+		return bot.Retry{After: afterServerError, Err: fmt.Errorf("graphql:head: decode the answer: %w", err)}
+	}
+	return nil
+}
+
+func decodeBlobs(repository json.RawMessage, blobs []*blob) error {
+	var aliases map[string]json.RawMessage
+	if err := json.Unmarshal(repository, &aliases); err != nil {
+		return err
+	}
+	for i := range blobs {
+		if err := optional(aliases, fmt.Sprintf("blob%d", i), &blobs[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func optional(aliases map[string]json.RawMessage, alias string, into any) error {
+	if raw, ok := aliases[alias]; ok {
+		return json.Unmarshal(raw, into)
+	}
+	return nil
+}
+
+// moreBlobs reads the files behind the first perQuery.
+func (s *session) moreBlobs(ctx context.Context, owner, name string, files []wanted, blobs []*blob) error {
+	for from := perQuery; from < len(files); from += perQuery {
+		to := min(from+perQuery, len(files))
+		variables := map[string]any{"owner": owner, "name": name}
+		for i, f := range files[from:to] {
+			variables[fmt.Sprintf("oid%d", i)] = f.sha
+		}
+		var data struct {
+			Repository json.RawMessage `json:"repository"`
+		}
+		if err := s.query(ctx, "graphql:files", blobsDocument(to-from), variables, &data, onlyContent); err != nil {
+			return err
+		}
+		if err := decodeBlobs(data.Repository, blobs[from:to]); err != nil {
+			return bot.Retry{After: afterServerError, Err: fmt.Errorf("graphql:files: decode the answer: %w", err)}
+		}
+	}
+	return nil
+}
+
+// maxThreadPages bounds the pages of threads: a pull request with more than
+// 5,000 threads is not one that a person reads.
+const maxThreadPages = 50
+
+// moreThreads reads the threads behind the first hundred.
+func (s *session) moreThreads(ctx context.Context, owner, name string, number int, first threads) ([]thread, error) {
+	all := first.Nodes
+	page := first.PageInfo
+	for n := 1; page.HasNextPage; n++ {
+		if n == maxThreadPages {
+			return nil, bot.Drop{Reason: "the pull request has more than 5,000 review threads"}
+		}
+		var data struct {
+			Repository struct {
+				PullRequest struct {
+					ReviewThreads threads `json:"reviewThreads"`
+				} `json:"pullRequest"`
+			} `json:"repository"`
+		}
+		err := s.query(ctx, "graphql:threads", threadsDocument, map[string]any{
+			"owner": owner, "name": name, "number": number, "after": page.EndCursor,
+		}, &data, nil)
+		if err != nil {
+			return nil, err
+		}
+		next := data.Repository.PullRequest.ReviewThreads
+		all = append(all, next.Nodes...)
+		if next.PageInfo.HasNextPage && next.PageInfo.EndCursor == page.EndCursor {
+			return nil, bot.Retry{After: afterServerError, Err: &Error{Call: "graphql:threads", Status: http.StatusOK, Message: "the same page twice"}}
+		}
+		page = next.PageInfo
+	}
+	return all, nil
+}
+
+// afterMoved is how long a head that keeps moving is left alone.
+const afterMoved = 5 * time.Second
