@@ -1,0 +1,209 @@
+package webhook
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/dtypebot/dtypebot/bot"
+)
+
+// The event names that can make a job; all others are answered 204 unread.
+const (
+	pullRequestEvent = "pull_request"
+	checkRunEvent    = "check_run"
+	checkSuiteEvent  = "check_suite"
+)
+
+// payload is what the bot reads of a delivery. Other fields may change or be
+// odd without harm: GitHub's own examples do not all follow its schema.
+type payload struct {
+	Action       string        `json:"action"`
+	Number       int           `json:"number"`
+	PullRequest  *pullRequest  `json:"pull_request"`
+	CheckRun     *checkRun     `json:"check_run"`
+	CheckSuite   *checkSuite   `json:"check_suite"`
+	Repository   *repository   `json:"repository"`
+	Installation *installation `json:"installation"`
+	Sender       *account      `json:"sender"`
+	Changes      *struct {
+		Base json.RawMessage `json:"base"`
+	} `json:"changes"`
+}
+
+type (
+	pullRequest struct {
+		Number int `json:"number"`
+		// Base is filled in check events, where the list also names pull requests
+		// of forks.
+		Base struct {
+			Repo struct {
+				ID int64 `json:"id"`
+			} `json:"repo"`
+		} `json:"base"`
+	}
+	checkRun struct {
+		ExternalID   string        `json:"external_id"`
+		App          app           `json:"app"`
+		PullRequests []pullRequest `json:"pull_requests"`
+	}
+	checkSuite struct {
+		App          app           `json:"app"`
+		PullRequests []pullRequest `json:"pull_requests"`
+	}
+	app struct {
+		ID int64 `json:"id"`
+	}
+	repository struct {
+		ID       int64   `json:"id"`
+		Name     string  `json:"name"`
+		FullName string  `json:"full_name"`
+		Owner    account `json:"owner"`
+	}
+	installation struct {
+		ID int64 `json:"id"`
+	}
+	account struct {
+		Login string `json:"login"`
+	}
+)
+
+// errMalformed is wrapped by the errors of decode.
+var errMalformed = errors.New("malformed delivery")
+
+// identity says who the bot is; its zero value knows nothing.
+type identity struct {
+	app   int64  // the App's id
+	login string // of the App's own account, e.g. "dtypebot[bot]"
+}
+
+// decode returns the jobs that a delivery asks for, with V, Installation,
+// Repository, Owner, Name, Pull, Event and Rerun set; none if the event is not
+// for the bot. It is pure.
+func decode(event string, body []byte, self identity) ([]bot.Job, error) {
+	if event != pullRequestEvent && event != checkRunEvent && event != checkSuiteEvent {
+		return nil, nil
+	}
+	var p payload
+	if err := json.Unmarshal(body, &p); err != nil {
+		return nil, fmt.Errorf("%w: %w", errMalformed, err)
+	}
+	if !wanted(event, &p) || p.Installation == nil {
+		return nil, nil
+	}
+	// What the bot does itself comes back as events; answering them would be a loop.
+	if self.login != "" && p.Sender != nil && strings.EqualFold(p.Sender.Login, self.login) {
+		return nil, nil
+	}
+	job := bot.Job{V: bot.JobVersion, Installation: p.Installation.ID, Event: event + "." + p.Action}
+	if p.Repository == nil || p.Repository.ID <= 0 {
+		return nil, fmt.Errorf("%w: no repository", errMalformed)
+	}
+	job.Repository, job.Owner, job.Name = p.Repository.ID, p.Repository.Owner.Login, p.Repository.Name
+	if job.Installation <= 0 || job.Owner == "" || job.Name == "" {
+		return nil, fmt.Errorf("%w: the repository or the installation lacks a name or an id", errMalformed)
+	}
+
+	var pulls []int
+	switch event {
+	case pullRequestEvent:
+		if p.PullRequest == nil {
+			return nil, fmt.Errorf("%w: no pull request", errMalformed)
+		}
+		n := p.PullRequest.Number
+		if n == 0 {
+			n = p.Number
+		}
+		if n <= 0 {
+			return nil, fmt.Errorf("%w: the pull request has no number", errMalformed)
+		}
+		pulls = []int{n}
+	case checkRunEvent:
+		if p.CheckRun == nil {
+			return nil, fmt.Errorf("%w: no check run", errMalformed)
+		}
+		if notOurs(p.CheckRun.App, self) {
+			return nil, nil
+		}
+		job.Rerun = true
+		if n, ok := pullOf(p.CheckRun.ExternalID, job.Repository); ok {
+			pulls = []int{n}
+		} else {
+			pulls = numbers(p.CheckRun.PullRequests, job.Repository)
+		}
+	case checkSuiteEvent:
+		if p.CheckSuite == nil {
+			return nil, fmt.Errorf("%w: no check suite", errMalformed)
+		}
+		if notOurs(p.CheckSuite.App, self) {
+			return nil, nil
+		}
+		job.Rerun = true
+		pulls = numbers(p.CheckSuite.PullRequests, job.Repository)
+	}
+	var jobs []bot.Job
+	for _, n := range pulls {
+		job.Pull = n
+		jobs = append(jobs, job)
+	}
+	return jobs, nil
+}
+
+// wanted reports whether the action changes what a review would say, or asks
+// for one. Pushes also come as check_suite.requested, and the bot's own check
+// runs as created and completed.
+func wanted(event string, p *payload) bool {
+	if event != pullRequestEvent {
+		return p.Action == "rerequested"
+	}
+	switch p.Action {
+	case "opened", "reopened", "synchronize", "ready_for_review":
+		return true
+	case "edited": // of the title or the text it is no concern of ours
+		return p.Changes != nil && len(p.Changes.Base) > 0 && string(p.Changes.Base) != "null"
+	}
+	return false
+}
+
+// notOurs reports whether the check belongs to another App; an unknown App on
+// either side is taken for ours.
+func notOurs(a app, self identity) bool {
+	return a.ID != 0 && self.app != 0 && a.ID != self.app
+}
+
+// pullOf reads the pull request's number from the external id that the bot
+// gives its check runs, "pr=<n>;repo=<id>;v=1". It is the only trace of the pull
+// request when that comes from a fork. Unknown fields are left to later versions.
+func pullOf(externalID string, repo int64) (pull int, ok bool) {
+	var of int64
+	for field := range strings.SplitSeq(externalID, ";") {
+		name, value, _ := strings.Cut(field, "=")
+		switch name {
+		case "pr":
+			pull, _ = strconv.Atoi(value)
+		case "repo":
+			of, _ = strconv.ParseInt(value, 10, 64)
+		}
+	}
+	return pull, pull > 0 && of == repo
+}
+
+// maxPulls bounds the jobs of one delivery.
+const maxPulls = 50
+
+// numbers lists the pull requests that belong to the repository, each once. The
+// same head may also be offered to another repository.
+func numbers(list []pullRequest, repo int64) []int {
+	var pulls []int
+	seen := make(map[int]bool)
+	for _, p := range list {
+		if p.Number <= 0 || seen[p.Number] || p.Base.Repo.ID != 0 && p.Base.Repo.ID != repo || len(pulls) == maxPulls {
+			continue
+		}
+		seen[p.Number] = true
+		pulls = append(pulls, p.Number)
+	}
+	return pulls
+}
