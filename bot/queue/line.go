@@ -1,0 +1,171 @@
+package queue
+
+import (
+	"slices"
+	"sync"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/dtypebot/dtypebot/bot"
+)
+
+// An item is a message that this process holds.
+type item struct {
+	msg  jetstream.Msg
+	seq  uint64 // in the stream
+	key  string // the subject
+	from string // the installation, as in the subject
+	job  bot.Job
+	bad  error // why the job could not be read
+}
+
+// A line holds the items that wait and those that run. At most one item per
+// key waits and at most one runs.
+type line struct {
+	mu      sync.Mutex
+	changed *sync.Cond
+	closed  bool
+	share   int // items that one installation may have waiting
+	waiting int
+	turns   []string           // installations with waiting items, next first
+	queues  map[string][]*item // by installation, oldest first
+	running map[string]*item   // by key
+}
+
+func newLine(share int) *line {
+	l := &line{share: share, queues: make(map[string][]*item), running: make(map[string]*item)}
+	l.changed = sync.NewCond(&l.mu)
+	return l
+}
+
+// add puts an item into its installation's line, in the place of an older one
+// with the same key. stale is an item whose message is no longer in the stream,
+// nil if there is none; over is true when the item found no room.
+func (l *line) add(it *item) (stale *item, over bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if run := l.running[it.key]; run != nil && run.seq >= it.seq {
+		if run.seq == it.seq {
+			return nil, false // delivered again since a heartbeat came late: it is in hand
+		}
+		return it, false
+	}
+	q := l.queues[it.from]
+	for i, old := range q {
+		if old.key != it.key {
+			continue
+		}
+		if old.seq > it.seq {
+			return it, false
+		}
+		q[i] = it
+		if old.seq == it.seq {
+			return nil, false // delivered again
+		}
+		return old, false
+	}
+	if len(q) >= l.share {
+		return nil, true
+	}
+	if len(q) == 0 {
+		l.turns = append(l.turns, it.from)
+	}
+	l.queues[it.from] = append(q, it)
+	l.waiting++
+	l.changed.Broadcast()
+	return nil, false
+}
+
+// take waits for an item that may run and marks it running; nil when the line
+// was closed.
+func (l *line) take() *item {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for {
+		if l.closed {
+			return nil
+		}
+		if it := l.next(); it != nil {
+			l.running[it.key] = it
+			l.changed.Broadcast()
+			return it
+		}
+		l.changed.Wait()
+	}
+}
+
+// next removes the first item that may run from the line whose turn it is, and
+// moves that installation to the end.
+func (l *line) next() *item {
+	for t, from := range l.turns {
+		q := l.queues[from]
+		for i, it := range q {
+			if l.running[it.key] != nil {
+				continue
+			}
+			l.turns = slices.Delete(l.turns, t, t+1)
+			q = slices.Delete(q, i, i+1)
+			if len(q) == 0 {
+				delete(l.queues, from)
+			} else {
+				l.queues[from] = q
+				l.turns = append(l.turns, from)
+			}
+			l.waiting--
+			return it
+		}
+	}
+	return nil
+}
+
+// finish says that the item does not run any more.
+func (l *line) finish(it *item) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.running, it.key)
+	l.changed.Broadcast()
+}
+
+// room waits until fewer than limit items wait, and returns how many more there
+// may be; 0 when the line was closed.
+func (l *line) room(limit int) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for !l.closed && l.waiting >= limit {
+		l.changed.Wait()
+	}
+	if l.closed {
+		return 0
+	}
+	return limit - l.waiting
+}
+
+// held returns all items, waiting and running.
+func (l *line) held() []*item {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	all := make([]*item, 0, l.waiting+len(l.running))
+	for _, it := range l.running {
+		all = append(all, it)
+	}
+	for _, q := range l.queues {
+		all = append(all, q...)
+	}
+	return all
+}
+
+// close ends take and room, and empties the line: it returns the items that
+// waited.
+func (l *line) close() []*item {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.closed = true
+	var left []*item
+	for _, q := range l.queues {
+		left = append(left, q...)
+	}
+	clear(l.queues)
+	l.turns, l.waiting = nil, 0
+	l.changed.Broadcast()
+	return left
+}

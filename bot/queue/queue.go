@@ -1,0 +1,345 @@
+// Package queue keeps jobs in JetStream until they have their answer: embedded
+// in this process, each write synced before it is acknowledged, or on an
+// external cluster.
+//
+// A review job means "look at this pull request": its subject names the pull
+// request, the stream keeps the newest job per subject, and a newer job that
+// arrives while an older one runs is run after it. Attempts are counted in the
+// store, before the work starts; three that end without an answer make a dead
+// letter, which stays until a person retries or drops it.
+//
+// Installations are taken in turn: a worker's process looks at a window of the
+// stream, sorts it into one line per installation, and takes the first job of
+// each line in rotation. What one installation queues beyond its share of the
+// window is handed back for as long as its line lasts, so that the window always
+// moves on to the others.
+//
+// The package does not know what a job does, and it does not talk to GitHub.
+package queue
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/dtypebot/dtypebot/bot"
+)
+
+// Names of the streams and the consumer; their subjects are
+//
+//	review.<installation>.<repository>.<pull>   coalesces
+//	command.<installation>.<delivery>           never coalesces
+//	index.<installation>.<repository>           coalesces
+//	dead.<subject of the job>                   the newest dead letter per job
+const (
+	reviewStream   = "REVIEW"
+	commandStream  = "COMMAND"
+	indexStream    = "INDEX"
+	deadStream     = "DEAD"
+	reviewConsumer = "review"
+	deadPrefix     = "dead."
+)
+
+// publishLimit is how long Put may take. GitHub waits 10 seconds for the answer
+// to a webhook.
+const publishLimit = 2 * time.Second
+
+// maxJob bounds a stored job, in bytes; real ones have about 400.
+const maxJob = 64 << 10
+
+// A State keeps attempts and leases; [*github.com/dtypebot/dtypebot/bot/store.Store] is one.
+type State interface {
+	// Begin records that a try at the job starts; see the store.
+	Begin(ctx context.Context, key string, job uint64, limit int) (n int, last string, err error)
+	// Fail records how a try ended.
+	Fail(ctx context.Context, key string, job uint64, reason string) error
+	// HandBack undoes Begin.
+	HandBack(ctx context.Context, key string, job uint64, last string) error
+	// End forgets the tries.
+	End(ctx context.Context, key string) error
+	// Hold runs fn while holding the lease of key; false if it is taken.
+	Hold(ctx context.Context, key string, fn func(context.Context)) (bool, error)
+}
+
+// Outcomes of jobs, as reported to [Options.Observe].
+const (
+	Done       = "done"
+	Dropped    = "dropped"
+	HandedBack = "handed_back"
+	Retried    = "retried"
+	Dead       = "dead"
+)
+
+// Options are the settings of [Open]. The zero value is good for one server.
+type Options struct {
+	// Log gets what happens to jobs; nil discards it.
+	Log *slog.Logger
+	// Observe is told the outcome of each try at a job and how long it took. It
+	// is called from several goroutines and must not block.
+	Observe func(job bot.Job, outcome string, took time.Duration)
+	// Grace is how long running jobs may go on after the context of Work ended;
+	// 0 means 20 s.
+	Grace time.Duration
+	// AckWait is how long a message may go without a heartbeat before it is
+	// given to another process; 0 means 30 s.
+	AckWait time.Duration
+	// Backoff is the delay before the second attempt at a job that failed, the
+	// third waits four times as long; 0 means 15 s.
+	Backoff time.Duration
+	// LeaseRetry is the delay of a job whose pull request another process works
+	// on; 0 means 2 s.
+	LeaseRetry time.Duration
+	// Window is how many jobs a process holds in its lines at once; 0 means 1,024
+	// when embedded, else eight per worker.
+	Window int
+}
+
+// attempts is how many tries a job gets before it is a dead letter.
+const attempts = 3
+
+// A Queue puts jobs into its streams and works them off.
+type Queue struct {
+	srv   *Server
+	js    jetstream.JetStream
+	state State
+	o     Options
+	log   *slog.Logger
+}
+
+// Open creates the streams that do not exist yet and opens the queue.
+func Open(ctx context.Context, srv *Server, state State, o Options) (*Queue, error) {
+	q := &Queue{srv: srv, js: srv.JetStream(), state: state, o: o, log: o.Log}
+	if q.log == nil {
+		q.log = slog.New(slog.DiscardHandler)
+	}
+	if q.o.Observe == nil {
+		q.o.Observe = func(bot.Job, string, time.Duration) {}
+	}
+	def := func(d *time.Duration, value time.Duration) {
+		if *d == 0 {
+			*d = value
+		}
+	}
+	def(&q.o.Grace, 20*time.Second)
+	def(&q.o.AckWait, 30*time.Second)
+	def(&q.o.Backoff, 15*time.Second)
+	def(&q.o.LeaseRetry, 2*time.Second)
+
+	for _, c := range []jetstream.StreamConfig{
+		{
+			Name: reviewStream, Description: "pull requests to look at",
+			Subjects: []string{"review.*.*.*"}, Retention: jetstream.WorkQueuePolicy,
+			MaxMsgsPerSubject: 1, Discard: jetstream.DiscardOld,
+		},
+		{
+			Name: commandStream, Description: "buttons and comment commands",
+			Subjects: []string{"command.*.*"}, Retention: jetstream.WorkQueuePolicy,
+		},
+		{
+			Name: indexStream, Description: "repositories to index",
+			Subjects: []string{"index.*.*"}, Retention: jetstream.WorkQueuePolicy,
+			MaxMsgsPerSubject: 1, Discard: jetstream.DiscardOld,
+		},
+		{
+			Name: deadStream, Description: "jobs that failed for good",
+			Subjects: []string{deadPrefix + ">"}, MaxMsgsPerSubject: 1, Discard: jetstream.DiscardOld,
+		},
+	} {
+		c.Storage = jetstream.FileStorage
+		c.Replicas = srv.Replicas()
+		c.MaxMsgSize = 2 * maxJob
+		if _, err := q.js.CreateOrUpdateStream(ctx, c); err != nil {
+			return nil, fmt.Errorf("open stream %s: %w", c.Name, err)
+		}
+	}
+	return q, nil
+}
+
+// reviewSubject is the subject of the job, which is also the key of its attempts
+// and its lease.
+func reviewSubject(job bot.Job) string {
+	return fmt.Sprintf("review.%d.%d.%d", job.Installation, job.Repository, job.Pull)
+}
+
+// Put stores a review job; when it returns nil the job is on disk, on an
+// external cluster as durably as that stores. A job of the same pull request
+// that is still waiting is replaced. There is no message id, as a delivery that
+// GitHub sends again is a wish to look again. Put takes at most two seconds.
+func (q *Queue) Put(ctx context.Context, job bot.Job) error {
+	if job.Installation <= 0 || job.Repository <= 0 || job.Pull <= 0 {
+		return fmt.Errorf("queue %s: the job lacks an id", job)
+	}
+	ctx, cancel := context.WithTimeout(ctx, publishLimit)
+	defer cancel()
+	subject := reviewSubject(job)
+	if !job.Rerun {
+		// A person's wish for a new look must not get lost in a push that comes
+		// right behind it. Losing the race against a worker is harmless.
+		job.Rerun = q.waitingRerun(ctx, subject)
+	}
+	data, err := json.Marshal(job)
+	if err != nil {
+		return fmt.Errorf("queue %s: %w", job, err)
+	}
+	if len(data) > maxJob {
+		return fmt.Errorf("queue %s: the job has %d bytes, more than %d", job, len(data), maxJob)
+	}
+	if err := q.publish(ctx, reviewStream, subject, data); err != nil {
+		return fmt.Errorf("queue %s: %w", job, err)
+	}
+	return nil
+}
+
+// waitingRerun reports whether the newest stored job of the subject asks for a
+// rerun.
+func (q *Queue) waitingRerun(ctx context.Context, subject string) bool {
+	stream, err := q.js.Stream(ctx, reviewStream)
+	if err != nil {
+		return false // publishing will tell
+	}
+	msg, err := stream.GetLastMsgForSubject(ctx, subject)
+	if err != nil {
+		return false
+	}
+	var old bot.Job
+	return json.Unmarshal(msg.Data, &old) == nil && old.Rerun
+}
+
+// publish stores data and waits for the acknowledgement.
+func (q *Queue) publish(ctx context.Context, stream, subject string, data []byte) error {
+	_, err := q.js.PublishMsg(ctx, &nats.Msg{Subject: subject, Data: data},
+		// A subject that another stream of a shared cluster took would be a
+		// silent loss.
+		jetstream.WithExpectStream(stream),
+		// The client would try again for longer than the webhook may take.
+		jetstream.WithRetryAttempts(0))
+	return err
+}
+
+// Ready returns nil while jobs can be stored, else why they cannot.
+func (q *Queue) Ready(ctx context.Context) error { return q.srv.Ready(ctx) }
+
+// A Depth says how much is in the queue.
+type Depth struct {
+	Waiting uint64 // review jobs without an answer, running ones included
+	Dead    uint64 // dead letters
+}
+
+// Depth asks the streams how many messages they hold.
+func (q *Queue) Depth(ctx context.Context) (Depth, error) {
+	var d Depth
+	for name, into := range map[string]*uint64{reviewStream: &d.Waiting, deadStream: &d.Dead} {
+		stream, err := q.js.Stream(ctx, name)
+		if err != nil {
+			return Depth{}, fmt.Errorf("measure stream %s: %w", name, err)
+		}
+		*into = stream.CachedInfo().State.Msgs
+	}
+	return d, nil
+}
+
+// A DeadLetter is a job that was given up.
+type DeadLetter struct {
+	ID     string          `json:"-"`   // the job's subject: what Retry and Discard take
+	Job    bot.Job         `json:"job"` // zero when it could not be read
+	Raw    json.RawMessage `json:"raw"` // the job as it was stored; a JSON string if it was not JSON
+	Reason string          `json:"reason"`
+	Tries  int             `json:"tries"`
+	At     time.Time       `json:"at"`
+}
+
+// DeadLetters lists all dead letters, oldest first.
+func (q *Queue) DeadLetters(ctx context.Context) ([]DeadLetter, error) {
+	stream, err := q.js.Stream(ctx, deadStream)
+	if err != nil {
+		return nil, fmt.Errorf("list dead letters: %w", err)
+	}
+	state := stream.CachedInfo().State
+	var letters []DeadLetter
+	for seq := state.FirstSeq; seq <= state.LastSeq && state.Msgs > 0; seq++ {
+		msg, err := stream.GetMsg(ctx, seq)
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("list dead letters: %w", err)
+		}
+		letter, err := decodeLetter(msg)
+		if err != nil {
+			return nil, err
+		}
+		letters = append(letters, letter)
+	}
+	return letters, nil
+}
+
+func decodeLetter(msg *jetstream.RawStreamMsg) (DeadLetter, error) {
+	letter := DeadLetter{ID: strings.TrimPrefix(msg.Subject, deadPrefix)}
+	if err := json.Unmarshal(msg.Data, &letter); err != nil {
+		return DeadLetter{}, fmt.Errorf("read dead letter %s: %w", letter.ID, err)
+	}
+	return letter, nil
+}
+
+// Retry puts the dead letter's job back into its stream, with all its tries,
+// and removes the letter.
+func (q *Queue) Retry(ctx context.Context, id string) error {
+	stream, err := q.js.Stream(ctx, deadStream)
+	if err != nil {
+		return fmt.Errorf("retry %s: %w", id, err)
+	}
+	msg, err := stream.GetLastMsgForSubject(ctx, deadPrefix+id)
+	if err != nil {
+		return fmt.Errorf("retry %s: %w", id, err)
+	}
+	letter, err := decodeLetter(msg)
+	if err != nil {
+		return fmt.Errorf("retry %s: %w", id, err)
+	}
+	if err := q.Put(ctx, letter.Job); err != nil {
+		return fmt.Errorf("retry %s: %w", id, err)
+	}
+	if err := stream.DeleteMsg(ctx, msg.Sequence); err != nil && !errors.Is(err, jetstream.ErrMsgNotFound) {
+		return fmt.Errorf("retry %s: %w", id, err)
+	}
+	return nil
+}
+
+// Discard removes a dead letter.
+func (q *Queue) Discard(ctx context.Context, id string) error {
+	stream, err := q.js.Stream(ctx, deadStream)
+	if err != nil {
+		return fmt.Errorf("drop %s: %w", id, err)
+	}
+	msg, err := stream.GetLastMsgForSubject(ctx, deadPrefix+id)
+	if err == nil {
+		err = stream.DeleteMsg(ctx, msg.Sequence)
+	}
+	if err != nil {
+		return fmt.Errorf("drop %s: %w", id, err)
+	}
+	return nil
+}
+
+// bury stores a dead letter; it replaces an older one of the same subject.
+func (q *Queue) bury(ctx context.Context, it *item, tries int, reason string) error {
+	raw := json.RawMessage(it.msg.Data())
+	if !json.Valid(raw) {
+		raw, _ = json.Marshal(string(it.msg.Data())) // a string always marshals
+	}
+	data, err := json.Marshal(DeadLetter{Job: it.job, Raw: raw, Reason: reason, Tries: tries, At: time.Now().UTC()})
+	if err != nil {
+		return fmt.Errorf("write dead letter %s: %w", it.key, err)
+	}
+	if err := q.publish(ctx, deadStream, deadPrefix+it.key, data); err != nil {
+		return fmt.Errorf("write dead letter %s: %w", it.key, err)
+	}
+	return nil
+}

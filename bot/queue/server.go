@@ -1,0 +1,224 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Config says where the JetStream of [Start] lives.
+type Config struct {
+	// DataDir is the folder of the embedded server: it is created, made private
+	// (0700) and locked against a second process. Unused when URL is set.
+	DataDir string
+	// URL is an external NATS server with JetStream, or several, comma
+	// separated; "" embeds one in this process.
+	URL string
+	// Creds is the path of a NATS credentials file, CA of a PEM file with the
+	// certificate authorities of the external server. "" uses neither.
+	Creds, CA string
+	// Replicas is the number of copies an external cluster keeps of each stream
+	// and bucket, 1 to 5; 0 means 1. An embedded server always keeps one.
+	Replicas int
+	// Log gets the server's and the connection's warnings; nil discards them.
+	Log *slog.Logger
+}
+
+// A Server is a running JetStream with a connection to it: embedded in this
+// process without any network listener, or external.
+type Server struct {
+	conf Config
+	log  *slog.Logger
+	ns   *server.Server // nil when external
+	nc   *nats.Conn
+	js   jetstream.JetStream
+	lock *dataLock // nil when external
+}
+
+// startLimit bounds how long an embedded server may take to recover its store,
+// and how long an external one may take to answer the first time.
+const startLimit = 30 * time.Second
+
+// Start starts the embedded server in c.DataDir or connects to c.URL. After
+// Close it may be called again with the same configuration, in the same process
+// too: a store that ran out of disk space is repaired that way.
+//
+// The error is a [*LockedError] when another process has the folder.
+func Start(ctx context.Context, c Config) (*Server, error) {
+	s := &Server{conf: c, log: c.Log}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	if s.conf.Replicas == 0 || c.URL == "" {
+		s.conf.Replicas = 1
+	}
+	var err error
+	if c.URL == "" {
+		err = s.embed()
+	} else {
+		err = s.connect()
+	}
+	if err == nil {
+		err = s.check(ctx)
+	}
+	if err != nil {
+		s.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// embed locks the folder and starts the server in it.
+func (s *Server) embed() error {
+	var err error
+	if s.lock, err = lockDir(s.conf.DataDir); err != nil {
+		return err
+	}
+	dir := filepath.Join(s.conf.DataDir, "queue")
+	s.ns, err = server.NewServer(&server.Options{
+		ServerName: "dtypebot",
+		DontListen: true, // reached in process only: no port, no credentials
+		NoSigs:     true, // signals belong to the program
+		JetStream:  true,
+		StoreDir:   dir,
+		// A webhook is answered 202 only when its job would survive the loss of
+		// power, so every write is synced before it is acknowledged.
+		SyncAlways: true,
+	})
+	if err != nil {
+		return fmt.Errorf("configure the embedded queue in %s: %w", dir, err)
+	}
+	s.ns.SetLoggerV2(serverLog{s.log}, false, false, false)
+	go s.ns.Start()
+	if !s.ns.ReadyForConnections(startLimit) {
+		return fmt.Errorf("start the embedded queue in %s: not ready after %s", dir, startLimit)
+	}
+	if !s.ns.JetStreamEnabled() {
+		return fmt.Errorf("start the embedded queue in %s: its store could not be opened (see the log)", dir)
+	}
+	s.nc, err = nats.Connect("", nats.InProcessServer(s.ns), nats.Name("dtypebot"), nats.MaxReconnects(-1))
+	if err != nil {
+		return fmt.Errorf("connect to the embedded queue: %w", err)
+	}
+	return nil
+}
+
+// connect connects to the external server.
+func (s *Server) connect() error {
+	opts := []nats.Option{
+		nats.Name("dtypebot"),
+		nats.Timeout(5 * time.Second),
+		nats.MaxReconnects(-1),
+		// While it is away publishing has to fail, so that the webhook answers
+		// 503 and GitHub lists the delivery as failed; buffered bytes would be a
+		// promise that this process cannot keep.
+		nats.ReconnectBufSize(-1),
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { s.log.Warn("queue disconnected", "error", err) }),
+		nats.ReconnectHandler(func(nc *nats.Conn) { s.log.Info("queue reconnected", "server", nc.ConnectedUrlRedacted()) }),
+	}
+	if s.conf.Creds != "" {
+		opts = append(opts, nats.UserCredentials(s.conf.Creds))
+	}
+	if s.conf.CA != "" {
+		opts = append(opts, nats.RootCAs(s.conf.CA))
+	}
+	var err error
+	s.nc, err = nats.Connect(s.conf.URL, opts...)
+	if err != nil {
+		return fmt.Errorf("connect to the queue: %w", err) // the URL may hold a password
+	}
+	return nil
+}
+
+// check makes the JetStream handle and asks the server whether it has one.
+func (s *Server) check(ctx context.Context) error {
+	js, err := jetstream.New(s.nc)
+	if err != nil {
+		return fmt.Errorf("open JetStream: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, startLimit)
+	defer cancel()
+	if _, err := js.AccountInfo(ctx); err != nil {
+		return fmt.Errorf("open JetStream: %w", err)
+	}
+	s.js = js
+	return nil
+}
+
+// JetStream returns the handle for the streams and buckets.
+func (s *Server) JetStream() jetstream.JetStream { return s.js }
+
+// Embedded reports whether the server lives and dies with this process.
+func (s *Server) Embedded() bool { return s.conf.URL == "" }
+
+// Replicas is the number of copies of each stream and bucket.
+func (s *Server) Replicas() int { return s.conf.Replicas }
+
+// Ready returns nil while the server answers, else why it does not.
+func (s *Server) Ready(ctx context.Context) error {
+	if !s.nc.IsConnected() {
+		return errors.New("queue: not connected")
+	}
+	if _, err := s.js.AccountInfo(ctx); err != nil {
+		return fmt.Errorf("queue: %w", err)
+	}
+	return nil
+}
+
+// Close ends the connection and the embedded server and gives the folder free.
+// It may be called on a server that is only half started.
+func (s *Server) Close() {
+	if s.nc != nil {
+		s.nc.Close()
+	}
+	if s.ns != nil {
+		s.ns.Shutdown()
+		s.ns.WaitForShutdown()
+	}
+	if s.lock != nil {
+		s.lock.release()
+	}
+}
+
+// serverLog passes the server's log on. Its notices (a banner and every start
+// of a subsystem) are details here.
+type serverLog struct{ log *slog.Logger }
+
+func (l serverLog) Noticef(format string, v ...any) { l.write(slog.LevelDebug, format, v) }
+func (l serverLog) Warnf(format string, v ...any)   { l.write(slog.LevelWarn, format, v) }
+func (l serverLog) Fatalf(format string, v ...any)  { l.write(slog.LevelError, format, v) }
+func (l serverLog) Errorf(format string, v ...any)  { l.write(slog.LevelError, format, v) }
+func (l serverLog) Debugf(format string, v ...any)  {}
+func (l serverLog) Tracef(format string, v ...any)  {}
+
+func (l serverLog) write(level slog.Level, format string, v []any) {
+	l.log.Log(context.Background(), level, "queue server: "+fmt.Sprintf(format, v...))
+}
+
+var _ server.Logger = serverLog{}
+
+// makePrivate creates dir, or takes the rights of group and others away from it.
+func makePrivate(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("create the data folder: %w", err)
+	}
+	info, err := os.Stat(dir)
+	if err != nil {
+		return fmt.Errorf("open the data folder: %w", err)
+	}
+	if info.Mode().Perm()&0o077 == 0 {
+		return nil
+	}
+	if err := os.Chmod(dir, 0o700); err != nil {
+		return fmt.Errorf("make the data folder private: %w", err)
+	}
+	return nil
+}

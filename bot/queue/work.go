@@ -1,0 +1,401 @@
+package queue
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/dtypebot/dtypebot/bot"
+)
+
+// ErrShutdown is the cause of a handler's context when its grace is over.
+var ErrShutdown = errors.New("shutting down")
+
+// ErrStuck is what Work returns when handlers did not end in time although
+// their context was cancelled. Their jobs count as tried.
+var ErrStuck = errors.New("jobs did not stop in time")
+
+// stopLimit is how long a handler may take to return after its context ended.
+const stopLimit = 5 * time.Second
+
+// bookLimit bounds each writing about a job: attempts, acknowledgement.
+const bookLimit = 5 * time.Second
+
+// newerVersionDelay is how long a job waits that a newer build has written, for
+// the newer build to take it.
+const newerVersionDelay = time.Minute
+
+// Work runs handle for each review job, n at once, until ctx ends. What handle
+// returns decides what becomes of the job:
+//
+//   - nil, or a [bot.Drop]: it has its answer and is removed;
+//   - a [bot.Retry]: it comes back after the delay, with HandBack as if it had
+//     never been tried;
+//   - another error, or a panic: it comes back after a growing delay.
+//
+// A job that was tried three times without an answer becomes a dead letter,
+// also when the process ended during the tries. While a job runs no other job of
+// the same pull request runs, in any process.
+//
+// When ctx ends no further job is started. Running ones may finish within
+// Options.Grace; then their context is cancelled, and those that return an
+// error are handed back. Work returns nil after a shutdown in good order.
+func (q *Queue) Work(ctx context.Context, n int, handle func(context.Context, bot.Job) error) error {
+	if n < 1 {
+		return fmt.Errorf("work on the queue: %d workers", n)
+	}
+	window := q.o.Window
+	if window == 0 {
+		window = 8 * n
+		if q.srv.Embedded() {
+			window = 1024 // there is no other process that could have the jobs
+		}
+	}
+	consumer, err := q.consumer(ctx)
+	if err != nil {
+		return err
+	}
+	hard, kill := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer kill(nil)
+	w := &work{
+		q: q, n: n, window: window, handle: handle, hard: hard,
+		line: newLine(max(window/4, 1)),
+	}
+
+	var fetching, working sync.WaitGroup
+	var broken error
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	fetching.Go(func() {
+		broken = w.fetch(ctx, consumer)
+		stop()
+	})
+	beating := make(chan struct{})
+	go w.beat(beating)
+	defer close(beating)
+	for range n {
+		working.Go(func() {
+			for it := w.line.take(); it != nil; it = w.line.take() {
+				w.run(it)
+			}
+		})
+	}
+
+	<-ctx.Done()
+	left := w.line.close()
+	fetching.Wait()
+	for _, it := range append(left, w.line.close()...) {
+		q.note(it, "hand back", it.msg.Nak())
+	}
+	done := make(chan struct{})
+	go func() { working.Wait(); close(done) }()
+	grace := time.AfterFunc(q.o.Grace, func() { kill(ErrShutdown) })
+	defer grace.Stop()
+	stuck := time.NewTimer(q.o.Grace + stopLimit)
+	defer stuck.Stop()
+	select {
+	case <-done:
+		return broken
+	case <-stuck.C:
+		return ErrStuck
+	}
+}
+
+// consumer creates or opens the consumer of the review stream.
+func (q *Queue) consumer(ctx context.Context) (jetstream.Consumer, error) {
+	c, err := q.js.CreateOrUpdateConsumer(ctx, reviewStream, jetstream.ConsumerConfig{
+		Durable:       reviewConsumer,
+		AckPolicy:     jetstream.AckExplicitPolicy,
+		AckWait:       q.o.AckWait,
+		MaxDeliver:    -1, // attempts are counted in the store
+		MaxAckPending: -1,
+		// On an embedded server what was delivered but not answered before the
+		// last start has nobody who works on it: forgetting it makes the jobs
+		// available at once.
+		MemoryStorage: q.srv.Embedded(),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("open consumer %s: %w", reviewConsumer, err)
+	}
+	return c, nil
+}
+
+// work is one call of Work.
+type work struct {
+	q      *Queue
+	n      int
+	window int
+	handle func(context.Context, bot.Job) error
+	hard   context.Context // of the handlers
+	line   *line
+	took   atomic.Int64 // nanoseconds of a job, moving average
+}
+
+// fetch moves messages from the stream to the line until ctx ends.
+func (w *work) fetch(ctx context.Context, consumer jetstream.Consumer) error {
+	pause := backoff.NewExponentialBackOff()
+	pause.MaxInterval = 10 * time.Second
+	for ctx.Err() == nil {
+		room := w.line.room(w.window)
+		if room == 0 {
+			return nil
+		}
+		err := w.fetchOnce(ctx, consumer, room)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err == nil {
+			pause.Reset()
+			continue
+		}
+		w.q.log.Warn("fetch jobs", "error", err)
+		if w.q.srv.nc.IsClosed() {
+			return fmt.Errorf("fetch jobs: %w", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(pause.NextBackOff()):
+		}
+		// It may have been deleted, or lost with a memory-only server.
+		if again, err := w.q.consumer(ctx); err == nil {
+			consumer = again
+		}
+	}
+	return nil
+}
+
+// fetchWait is how long one request for jobs stays open at the server.
+const fetchWait = 10 * time.Second
+
+func (w *work) fetchOnce(ctx context.Context, consumer jetstream.Consumer, room int) error {
+	ctx, cancel := context.WithTimeout(ctx, fetchWait)
+	defer cancel()
+	batch, err := consumer.Fetch(room, jetstream.FetchContext(ctx))
+	if err != nil {
+		return err
+	}
+	for msg := range batch.Messages() {
+		w.accept(msg)
+	}
+	if err := batch.Error(); err != nil && ctx.Err() == nil {
+		return err
+	}
+	return nil
+}
+
+// accept puts a message into the line.
+func (w *work) accept(msg jetstream.Msg) {
+	meta, err := msg.Metadata()
+	if err != nil {
+		w.q.log.Error("read a message's metadata", "subject", msg.Subject(), "error", err)
+		return // delivered again when AckWait is over
+	}
+	it := &item{msg: msg, seq: meta.Sequence.Stream, key: msg.Subject()}
+	if parts := strings.Split(it.key, "."); len(parts) > 1 {
+		it.from = parts[1]
+	}
+	it.bad = json.Unmarshal(msg.Data(), &it.job)
+	stale, over := w.line.add(it)
+	if stale != nil {
+		w.q.note(stale, "acknowledge a replaced job", stale.msg.Ack())
+	}
+	if over {
+		w.q.note(it, "hand back", msg.NakWithDelay(w.overDelay()))
+	}
+}
+
+// overDelay is for how long a message is handed back whose installation has its
+// share of the window already: about half the time that its line needs.
+func (w *work) overDelay() time.Duration {
+	d := time.Duration(w.took.Load()) * time.Duration(w.line.share) / time.Duration(2*w.n)
+	return min(max(d, 500*time.Millisecond), 30*time.Second)
+}
+
+// beat keeps the messages that are held from being delivered to others.
+func (w *work) beat(stop <-chan struct{}) {
+	tick := time.NewTicker(w.q.o.AckWait / 3)
+	defer tick.Stop()
+	for {
+		select {
+		case <-stop:
+			return
+		case <-tick.C:
+			for _, it := range w.line.held() {
+				w.q.note(it, "heartbeat", it.msg.InProgress())
+			}
+		}
+	}
+}
+
+// run tries one item and removes it from the line.
+func (w *work) run(it *item) {
+	defer w.line.finish(it)
+	start := time.Now()
+	outcome := w.try(it)
+	took := time.Since(start)
+	w.took.Store((3*w.took.Load() + int64(took)) / 4)
+	w.q.o.Observe(it.job, outcome, took)
+}
+
+// try takes the lease, counts the try, runs the handler and settles the message.
+func (w *work) try(it *item) (outcome string) {
+	q := w.q
+	if it.bad != nil {
+		return w.dead(it, 0, fmt.Sprintf("the stored job cannot be read: %v", it.bad))
+	}
+	if it.job.V > bot.JobVersion {
+		return w.handBack(it, newerVersionDelay, "written by a newer version")
+	}
+	held, err := q.state.Hold(w.hard, it.key, func(ctx context.Context) {
+		book, cancel := w.book()
+		n, last, err := q.state.Begin(book, it.key, it.seq, attempts)
+		cancel()
+		if err != nil {
+			q.note(it, "count the try", err)
+			outcome = w.handBack(it, q.o.Backoff, "the try could not be counted")
+			return
+		}
+		if n > attempts {
+			if last == "" {
+				last = "the process ended during the last try"
+			}
+			outcome = w.dead(it, attempts, last)
+			return
+		}
+		outcome = w.settle(ctx, it, n, last, w.call(ctx, it.job))
+	})
+	if err != nil {
+		q.note(it, "take the lease", err)
+	}
+	if !held {
+		return w.handBack(it, q.o.LeaseRetry, "another process works on the pull request")
+	}
+	return outcome
+}
+
+// call runs the handler; a panic is an error.
+func (w *work) call(ctx context.Context, job bot.Job) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v", p)
+			w.q.log.Error("job panicked", "pull", job.String(), "delivery", job.Delivery, "panic", p, "stack", string(debug.Stack()))
+		}
+	}()
+	return w.handle(ctx, job)
+}
+
+// settle decides what becomes of an item whose try n ended with err. ctx is the
+// handler's.
+func (w *work) settle(ctx context.Context, it *item, n int, last string, err error) string {
+	q := w.q
+	var drop bot.Drop
+	var retry bot.Retry
+	switch {
+	case err == nil:
+		w.end(it)
+		return Done
+	case errors.As(err, &drop):
+		q.log.Info("job dropped", "pull", it.job.String(), "delivery", it.job.Delivery, "reason", drop.Reason)
+		w.end(it)
+		return Dropped
+	case ctx.Err() != nil: // the lease was lost, or the grace is over
+		w.uncount(it, last)
+		return w.handBack(it, q.o.LeaseRetry, context.Cause(ctx).Error())
+	case errors.As(err, &retry) && retry.HandBack:
+		w.uncount(it, last)
+		return w.handBack(it, retry.After, err.Error())
+	}
+	if n >= attempts {
+		return w.dead(it, n, err.Error())
+	}
+	book, cancel := w.book()
+	defer cancel()
+	q.note(it, "record the failure", q.state.Fail(book, it.key, it.seq, err.Error()))
+	delay := retry.After
+	if delay <= 0 {
+		delay = q.delay(n)
+	}
+	q.log.Warn("job failed", "pull", it.job.String(), "delivery", it.job.Delivery, "try", n, "again in", delay.Round(time.Millisecond), "error", err)
+	q.note(it, "delay", it.msg.NakWithDelay(delay))
+	return Retried
+}
+
+// delay is how long a job waits after its n-th try failed.
+func (q *Queue) delay(n int) time.Duration {
+	b := backoff.NewExponentialBackOff()
+	b.InitialInterval = q.o.Backoff
+	b.Multiplier = 4
+	b.RandomizationFactor = 0.2
+	b.MaxInterval = time.Hour
+	var d time.Duration
+	for range n {
+		d = b.NextBackOff()
+	}
+	return d
+}
+
+// end removes an item that has its answer. The tries are forgotten last: if that
+// is missed they expire, as their job's number never comes again.
+func (w *work) end(it *item) {
+	book, cancel := w.book()
+	defer cancel()
+	w.q.note(it, "acknowledge", it.msg.DoubleAck(book))
+	w.q.note(it, "forget the tries", w.q.state.End(book, it.key))
+}
+
+// dead makes the item a dead letter. If that fails it stays in the stream and
+// gets here again.
+func (w *work) dead(it *item, tries int, reason string) string {
+	book, cancel := w.book()
+	defer cancel()
+	if err := w.q.bury(book, it, tries, reason); err != nil {
+		w.q.note(it, "bury", err)
+		w.q.note(it, "delay", it.msg.NakWithDelay(w.q.o.Backoff))
+		return Retried
+	}
+	w.q.log.Error("job given up", "pull", it.job.String(), "delivery", it.job.Delivery, "tries", tries, "reason", reason)
+	w.q.note(it, "acknowledge", it.msg.DoubleAck(book))
+	w.q.note(it, "forget the tries", w.q.state.End(book, it.key))
+	return Dead
+}
+
+// handBack lets the item come again after a delay; it does not count as a try.
+func (w *work) handBack(it *item, delay time.Duration, reason string) string {
+	w.q.log.Debug("job handed back", "pull", it.job.String(), "delivery", it.job.Delivery, "for", delay, "reason", reason)
+	if delay > 0 {
+		w.q.note(it, "hand back", it.msg.NakWithDelay(delay))
+	} else {
+		w.q.note(it, "hand back", it.msg.Nak())
+	}
+	return HandedBack
+}
+
+// uncount undoes the count of the try that runs.
+func (w *work) uncount(it *item, last string) {
+	book, cancel := w.book()
+	defer cancel()
+	w.q.note(it, "uncount the try", w.q.state.HandBack(book, it.key, it.seq, last))
+}
+
+// book returns a context for writings about a job, which go on during shutdown.
+func (w *work) book() (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(w.hard), bookLimit)
+}
+
+// note logs an error of something that is repaired by itself: the message is
+// delivered again.
+func (q *Queue) note(it *item, act string, err error) {
+	if err != nil {
+		q.log.Warn(act, "pull", it.job.String(), "subject", it.key, "error", err)
+	}
+}
