@@ -104,7 +104,8 @@ func others(c Comment) string {
 			continue
 		}
 		seen[f.Message] = true
-		list = append(list, fmt.Sprintf("- Line %d: %s.", f.Start.Line, shorten(prose(firstSentence(f.Message)), 1000)))
+		paragraph, _, _ := strings.Cut(strings.TrimSpace(f.Message), "\n\n")
+		list = append(list, fmt.Sprintf("- Line %d: %s", f.Start.Line, shorten(prose(oneLine(paragraph)), 1000)))
 	}
 	if len(list) > 0 {
 		if b.Len() > 0 {
@@ -119,10 +120,8 @@ func others(c Comment) string {
 func remedy(c Comment) string {
 	s := c.Suggestion
 	switch {
-	case s == nil && c.Unproven != "":
-		return "There is no suggestion here: " + prose(c.Unproven) + "."
 	case s == nil:
-		return ""
+		return "" // a fix that is wrong is nothing that a reader needs to know of
 	case s.Safety == analysis.Safe && c.Anchored && c.First == s.First && c.Last == s.Last:
 		return fenced("suggestion", s.Replacement)
 	}
@@ -173,7 +172,6 @@ func form(f analysis.Form) string {
 // why is the folded chain of reasons and how to silence the rule.
 func why(c Comment, opts MarkdownOptions) string {
 	var b strings.Builder
-	b.WriteString("<details><summary>Why</summary>\n\n")
 	n := 0
 	type step struct {
 		path string
@@ -196,14 +194,16 @@ func why(c Comment, opts MarkdownOptions) string {
 			b.WriteString(line)
 		}
 	}
+	summary := "Why"
 	if n > 0 {
 		b.WriteString("\n")
+	} else {
+		summary = "Not a mistake?"
 	}
 	if rules := rulesOf(c); len(rules) > 0 {
-		fmt.Fprintf(&b, "Not a mistake here? `# dtypebot: ignore[%s] reason` at the end of the line keeps it quiet.\n", strings.Join(rules, ", "))
+		fmt.Fprintf(&b, "Not a mistake here? `# dtypebot: ignore[%s] reason` at the end of the line silences it.\n", strings.Join(rules, ", "))
 	}
-	b.WriteString("\n</details>")
-	return b.String()
+	return "<details><summary>" + summary + "</summary>\n\n" + b.String() + "\n</details>"
 }
 
 func footer(c Comment) string {
@@ -305,7 +305,7 @@ func prose(s string) string {
 			for i+run < len(s) && s[i+run] == '`' {
 				run++
 			}
-			if end := closing(s, i+run, run); end >= 0 {
+			if end := closing(s, i+run, run); end >= 0 && run < 3 {
 				b.WriteString(s[i:end])
 				i = end
 				continue
@@ -344,10 +344,11 @@ func prose(s string) string {
 }
 
 // closing returns where the code span that is opened by a run of backticks
-// before from ends, -1 if no equal run follows in the same paragraph.
+// before from ends, -1 if no equal run follows on the same line: what stands on
+// the next may start a block, and a block ends a span that is open.
 func closing(s string, from, run int) int {
 	for i := from; i < len(s); {
-		if strings.HasPrefix(s[i:], "\n\n") && run < 3 {
+		if s[i] == '\n' || s[i] == '\r' {
 			return -1
 		}
 		if s[i] != '`' {

@@ -501,7 +501,10 @@ func (w *work) comment(g *group) Comment {
 	case last-first+1 > w.opts.MaxLines || len(replacement) > w.opts.MaxLines:
 		c.Unproven = fmt.Sprintf("it spans %d lines", max(last-first+1, len(replacement)))
 	case !shown(file, first, last):
-		c.Unproven = fmt.Sprintf("the diff does not show %s together", lineWords(first, last))
+		c.Unproven = fmt.Sprintf("the diff does not show %s in one piece", lineWords(first, last))
+		if first == last {
+			c.Unproven = fmt.Sprintf("the diff does not show %s", lineWords(first, last))
+		}
 	}
 	if c.Unproven != "" {
 		s.Safety = analysis.Display
