@@ -1,0 +1,578 @@
+package queue_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/nats-io/nats-server/v2/server"
+
+	"github.com/dtypebot/dtypebot/bot"
+	"github.com/dtypebot/dtypebot/bot/queue"
+	"github.com/dtypebot/dtypebot/bot/store"
+)
+
+// limit is how long a test waits for something that has to happen.
+const limit = 20 * time.Second
+
+type fixture struct {
+	t   *testing.T
+	srv *queue.Server
+	st  *store.Store
+	q   *queue.Queue
+	out chan string // "pull outcome" of each try
+}
+
+// open starts an embedded server in dir, with short delays.
+func open(t *testing.T, c queue.Config, o queue.Options) *fixture {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	defer cancel()
+	f := &fixture{t: t, out: make(chan string, 1000)}
+	var log *slog.Logger
+	if testing.Verbose() {
+		log = slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
+	}
+	c.Log, o.Log = log, log
+	var err error
+	if f.srv, err = queue.Start(ctx, c); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(f.srv.Close)
+	f.st, err = store.Open(ctx, f.srv.JetStream(), store.Options{Embedded: f.srv.Embedded(), Replicas: f.srv.Replicas(), LeaseTTL: 2 * time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if o.Observe == nil {
+		o.Observe = func(job bot.Job, outcome string, _ time.Duration) {
+			f.out <- fmt.Sprintf("%d %s", job.Pull, outcome)
+		}
+	}
+	if o.Backoff == 0 {
+		o.Backoff = 10 * time.Millisecond
+	}
+	if o.LeaseRetry == 0 {
+		o.LeaseRetry = 10 * time.Millisecond
+	}
+	if f.q, err = queue.Open(ctx, f.srv, f.st, o); err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+func embedded(t *testing.T) *fixture {
+	return open(t, queue.Config{DataDir: t.TempDir()}, queue.Options{})
+}
+
+// put stores a job for a pull request.
+func (f *fixture) put(pull int, delivery string) {
+	f.t.Helper()
+	if err := f.q.Put(f.t.Context(), job(pull, delivery)); err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+func job(pull int, delivery string) bot.Job {
+	return bot.Job{V: bot.JobVersion, Installation: 7, Repository: 9, Owner: "octo", Name: "lift", Pull: pull, Delivery: delivery, Event: "pull_request.synchronize"}
+}
+
+// work runs the workers until stop is called, which waits for them.
+func (f *fixture) work(n int, handle func(context.Context, bot.Job) error) (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- f.q.Work(ctx, n, handle) }()
+	return sync.OnceFunc(func() {
+		f.t.Helper()
+		cancel()
+		if err := wait(f.t, done); err != nil {
+			f.t.Errorf("Work: %v", err)
+		}
+	})
+}
+
+// wait receives a value in time.
+func wait[T any](t *testing.T, c <-chan T) T {
+	t.Helper()
+	select {
+	case v := <-c:
+		return v
+	case <-time.After(limit):
+		t.Fatal("nothing came in time")
+		panic("unreachable")
+	}
+}
+
+// outcomes receives the outcomes of n tries.
+func (f *fixture) outcomes(n int) []string {
+	f.t.Helper()
+	var all []string
+	for range n {
+		all = append(all, wait(f.t, f.out))
+	}
+	return all
+}
+
+// empty fails unless the stream and the dead letters have as many messages.
+func (f *fixture) depth(waiting, dead uint64) {
+	f.t.Helper()
+	d, err := f.q.Depth(f.t.Context())
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	if want := (queue.Depth{Waiting: waiting, Dead: dead}); d != want {
+		f.t.Errorf("depth %+v, want %+v", d, want)
+	}
+}
+
+func TestCoalesce(t *testing.T) {
+	f := embedded(t)
+	for _, p := range []int{1, 2, 1} {
+		f.put(p, fmt.Sprintf("d%d", p))
+	}
+	f.put(2, "newest")
+	f.depth(2, 0)
+	seen := make(chan string, 10)
+	stop := f.work(1, func(_ context.Context, j bot.Job) error {
+		seen <- fmt.Sprintf("%s %s", j, j.Delivery)
+		return nil
+	})
+	got := []string{wait(t, seen), wait(t, seen)}
+	if diff := cmp.Diff([]string{"octo/lift#1 d1", "octo/lift#2 newest"}, got); diff != "" {
+		t.Errorf("jobs (-want +got):\n%s", diff)
+	}
+	f.outcomes(2)
+	stop()
+	f.depth(0, 0)
+	// The same delivery again is a new wish: there is no message id.
+	f.put(1, "d1")
+	f.depth(1, 0)
+}
+
+func TestRerunSurvivesPush(t *testing.T) {
+	f := embedded(t)
+	rerun := job(1, "button")
+	rerun.Rerun = true
+	if err := f.q.Put(t.Context(), rerun); err != nil {
+		t.Fatal(err)
+	}
+	f.put(1, "push")
+	got := make(chan bot.Job, 1)
+	stop := f.work(1, func(_ context.Context, j bot.Job) error { got <- j; return nil })
+	defer stop()
+	want := job(1, "push")
+	want.Rerun = true
+	if diff := cmp.Diff(want, wait(t, got)); diff != "" {
+		t.Errorf("job (-want +got):\n%s", diff)
+	}
+}
+
+// TestReplacedInFlight pushes while a job of the same pull request runs: the
+// newer one runs once, after it, and the acknowledgement of the older one does
+// not take it away.
+func TestReplacedInFlight(t *testing.T) {
+	f := embedded(t)
+	started, release := make(chan string, 10), make(chan struct{})
+	var mu sync.Mutex
+	running := 0
+	stop := f.work(4, func(_ context.Context, j bot.Job) error {
+		mu.Lock()
+		running++
+		if running > 1 {
+			t.Errorf("%s runs beside another job of its pull request", j.Delivery)
+		}
+		mu.Unlock()
+		started <- j.Delivery
+		<-release
+		mu.Lock()
+		running--
+		mu.Unlock()
+		return nil
+	})
+	defer stop()
+	f.put(1, "old")
+	if got := wait(t, started); got != "old" {
+		t.Fatalf("%s runs first", got)
+	}
+	f.put(1, "replaced")
+	f.put(1, "new")
+	other := job(2, "other")
+	if err := f.q.Put(t.Context(), other); err != nil {
+		t.Fatal(err)
+	}
+	f.depth(2, 0)
+	close(release)
+	got := map[string]int{wait(t, started): 1}
+	got[wait(t, started)]++
+	if diff := cmp.Diff(map[string]int{"new": 1, "other": 1}, got); diff != "" {
+		t.Errorf("jobs (-want +got):\n%s", diff)
+	}
+	f.outcomes(3)
+	stop()
+	f.depth(0, 0)
+	if len(started) != 0 {
+		t.Errorf("%s ran too", <-started)
+	}
+}
+
+func TestPoison(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		handle func() error
+		reason string
+	}{
+		{"error", func() error { return errors.New("no such luck") }, "no such luck"},
+		{"retry", func() error { return bot.Retry{After: time.Millisecond, Err: errors.New("later")} }, "retry after 1ms: later"},
+		{"panic", func() error { panic("at the disco") }, "panic: at the disco"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			f := embedded(t)
+			stop := f.work(1, func(context.Context, bot.Job) error { return test.handle() })
+			f.put(1, "poison")
+			want := []string{"1 retried", "1 retried", "1 dead"}
+			if diff := cmp.Diff(want, f.outcomes(3)); diff != "" {
+				t.Errorf("outcomes (-want +got):\n%s", diff)
+			}
+			stop()
+			f.depth(0, 1)
+			letters, err := f.q.DeadLetters(t.Context())
+			if err != nil || len(letters) != 1 {
+				t.Fatalf("dead letters %v, %v", letters, err)
+			}
+			l := letters[0]
+			if l.ID != "review.7.9.1" || l.Reason != test.reason || l.Tries != 3 || l.Job != job(1, "poison") || time.Since(l.At) > limit {
+				t.Errorf("dead letter %+v", l)
+			}
+
+			// Given another chance it has all its tries again.
+			if err := f.q.Retry(t.Context(), l.ID); err != nil {
+				t.Fatal(err)
+			}
+			f.depth(1, 0)
+			stop = f.work(1, func(context.Context, bot.Job) error { return test.handle() })
+			if diff := cmp.Diff(want, f.outcomes(3)); diff != "" {
+				t.Errorf("outcomes after Retry (-want +got):\n%s", diff)
+			}
+			stop()
+			if err := f.q.Discard(t.Context(), l.ID); err != nil {
+				t.Fatal(err)
+			}
+			f.depth(0, 0)
+			if err := f.q.Discard(t.Context(), l.ID); err == nil {
+				t.Error("a letter that does not exist was dropped")
+			}
+		})
+	}
+}
+
+func TestUnreadableJob(t *testing.T) {
+	f := embedded(t)
+	if _, err := f.srv.JetStream().Publish(t.Context(), "review.7.9.1", []byte("\xff{")); err != nil {
+		t.Fatal(err)
+	}
+	stop := f.work(1, func(context.Context, bot.Job) error {
+		t.Error("the handler was called")
+		return nil
+	})
+	f.outcomes(1)
+	stop()
+	f.depth(0, 1)
+	if _, err := f.q.DeadLetters(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestHandBack hands a job back more often than it may be tried.
+func TestHandBack(t *testing.T) {
+	f := embedded(t)
+	n := 0
+	stop := f.work(1, func(context.Context, bot.Job) error {
+		n++
+		switch {
+		case n == 1:
+			return errors.New("a try that counts")
+		case n <= 8:
+			return bot.Retry{After: time.Millisecond, HandBack: true, Err: errors.New("rate limit")}
+		case n == 9:
+			return fmt.Errorf("wrapped: %w", errors.New("the second that counts"))
+		}
+		return nil
+	})
+	f.put(1, "d")
+	want := []string{"1 retried"}
+	for range 7 {
+		want = append(want, "1 handed_back")
+	}
+	want = append(want, "1 retried", "1 done")
+	if diff := cmp.Diff(want, f.outcomes(len(want))); diff != "" {
+		t.Errorf("outcomes (-want +got):\n%s", diff)
+	}
+	stop()
+	f.depth(0, 0)
+}
+
+func TestDrop(t *testing.T) {
+	f := embedded(t)
+	stop := f.work(1, func(context.Context, bot.Job) error {
+		return fmt.Errorf("snapshot: %w", bot.Drop{Reason: "closed"})
+	})
+	f.put(1, "d")
+	if diff := cmp.Diff([]string{"1 dropped"}, f.outcomes(1)); diff != "" {
+		t.Errorf("outcomes (-want +got):\n%s", diff)
+	}
+	stop()
+	f.depth(0, 0)
+}
+
+// TestLeaseTaken has somebody else hold the pull request's lease for a while.
+func TestLeaseTaken(t *testing.T) {
+	f := embedded(t)
+	holding, release, released := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(released)
+		held, err := f.st.Hold(context.Background(), "review.7.9.1", func(context.Context) {
+			close(holding)
+			<-release
+		})
+		if !held || err != nil {
+			t.Errorf("Hold: %t, %v", held, err)
+		}
+	}()
+	wait(t, holding)
+	stop := f.work(1, func(context.Context, bot.Job) error { return nil })
+	f.put(1, "d")
+	want := []string{"1 handed_back", "1 handed_back", "1 handed_back", "1 handed_back"}
+	if diff := cmp.Diff(want, f.outcomes(4)); diff != "" {
+		t.Errorf("outcomes (-want +got):\n%s", diff)
+	}
+	close(release)
+	wait(t, released)
+	for wait(t, f.out) != "1 done" {
+	}
+	stop()
+	f.depth(0, 0)
+}
+
+// TestTurns has one installation with many jobs and another with two, which
+// arrive last.
+func TestTurns(t *testing.T) {
+	f := open(t, queue.Config{DataDir: t.TempDir()}, queue.Options{Window: 8})
+	for i := 1; i <= 12; i++ {
+		f.put(i, "big")
+	}
+	for i := 101; i <= 102; i++ {
+		j := job(i, "small")
+		j.Installation = 8
+		if err := f.q.Put(t.Context(), j); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var order []string
+	done := make(chan struct{})
+	stop := f.work(1, func(_ context.Context, j bot.Job) error {
+		if len(order) == 0 {
+			time.Sleep(100 * time.Millisecond) // the work, during which the window is sorted
+		}
+		order = append(order, j.Delivery)
+		if len(order) == 14 {
+			close(done)
+		}
+		return nil
+	})
+	wait(t, done)
+	stop()
+	last := 0
+	for i, o := range order {
+		if o == "small" {
+			last = i
+		}
+	}
+	if last > 5 {
+		t.Errorf("the small installation had to wait: %v", order)
+	}
+	f.depth(0, 0)
+}
+
+// TestShutdown stops the workers while one job runs that ends by itself, one
+// that has to be stopped, and one that waits.
+func TestShutdown(t *testing.T) {
+	dir := t.TempDir()
+	f := open(t, queue.Config{DataDir: dir}, queue.Options{Grace: 200 * time.Millisecond})
+	started := make(chan int, 3)
+	finish := make(chan struct{})
+	stop := f.work(2, func(ctx context.Context, j bot.Job) error {
+		started <- j.Pull
+		if j.Pull == 1 {
+			<-finish
+			if ctx.Err() != nil {
+				t.Error("the context ended before the grace was over")
+			}
+			return nil
+		}
+		<-ctx.Done()
+		if context.Cause(ctx) != queue.ErrShutdown {
+			t.Errorf("cause %v", context.Cause(ctx))
+		}
+		return ctx.Err()
+	})
+	f.put(1, "ends")
+	f.put(2, "hangs")
+	wait(t, started)
+	wait(t, started)
+	f.put(3, "waits")
+	time.AfterFunc(50*time.Millisecond, func() { close(finish) })
+	stop()
+	got := map[string]bool{wait(t, f.out): true, wait(t, f.out): true}
+	if diff := cmp.Diff(map[string]bool{"1 done": true, "2 handed_back": true}, got); diff != "" {
+		t.Errorf("outcomes (-want +got):\n%s", diff)
+	}
+	f.depth(2, 0)
+	// Not one of the interruptions counts.
+	for range 4 {
+		if n, _, err := f.st.Begin(t.Context(), "review.7.9.2", 2, 3); n != 1 || err != nil {
+			t.Fatalf("try %d, %v", n, err)
+		}
+		if err := f.st.HandBack(t.Context(), "review.7.9.2", 2, ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f.srv.Close()
+
+	// The folder is free again, in the same process, and nothing was lost.
+	f = open(t, queue.Config{DataDir: dir}, queue.Options{})
+	f.depth(2, 0)
+	stop = f.work(2, func(context.Context, bot.Job) error { return nil })
+	f.outcomes(2)
+	stop()
+	f.depth(0, 0)
+}
+
+func TestSecondProcess(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	f := open(t, queue.Config{DataDir: dir}, queue.Options{})
+	info, err := os.Stat(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info.Mode().Perm() != 0o700 {
+		t.Errorf("the data folder has mode %v", info.Mode())
+	}
+	_, err = queue.Start(t.Context(), queue.Config{DataDir: dir})
+	if locked, ok := errors.AsType[*queue.LockedError](err); !ok || locked.PID != os.Getpid() || locked.Dir != dir {
+		t.Errorf("second start: %v", err)
+	}
+	f.put(1, "the first goes on")
+}
+
+// TestNoListener looks for network sockets of the embedded server.
+func TestNoListener(t *testing.T) {
+	embedded(t)
+	for _, port := range []int{server.DEFAULT_PORT, server.DEFAULT_HTTP_PORT} {
+		conn, err := net.Dial("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+		if err == nil {
+			conn.Close()
+			t.Errorf("port %d is open", port)
+		}
+	}
+}
+
+// external starts a server on loopback, as a stand-in for a cluster.
+func external(t *testing.T) string {
+	t.Helper()
+	ns, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: true, StoreDir: t.TempDir(), NoSigs: true, NoLog: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	go ns.Start()
+	t.Cleanup(func() { ns.Shutdown(); ns.WaitForShutdown() })
+	if !ns.ReadyForConnections(limit) {
+		t.Fatal("the server did not start")
+	}
+	return ns.ClientURL()
+}
+
+// TestExternal has two processes' worth of workers on one external server.
+func TestExternal(t *testing.T) {
+	url := external(t)
+	a := open(t, queue.Config{URL: url}, queue.Options{})
+	b := open(t, queue.Config{URL: url}, queue.Options{})
+	if a.srv.Embedded() {
+		t.Error("an external server says it is embedded")
+	}
+	var mu sync.Mutex
+	running := make(map[int]bool)
+	count := make(map[string]int)
+	all := make(chan struct{}, 100)
+	handle := func(_ context.Context, j bot.Job) error {
+		mu.Lock()
+		if running[j.Pull] {
+			t.Errorf("two jobs of pull request %d at once", j.Pull)
+		}
+		running[j.Pull] = true
+		count[j.Delivery]++
+		mu.Unlock()
+		time.Sleep(time.Millisecond) // the work
+		mu.Lock()
+		running[j.Pull] = false
+		mu.Unlock()
+		all <- struct{}{}
+		return nil
+	}
+	for p := 1; p <= 20; p++ {
+		a.put(p, fmt.Sprint("d", p))
+	}
+	stopA, stopB := a.work(2, handle), b.work(2, handle)
+	for range 20 {
+		wait(t, all)
+	}
+	stopA()
+	stopB()
+	a.depth(0, 0)
+	for d, n := range count {
+		if n != 1 {
+			t.Errorf("%s ran %d times", d, n)
+		}
+	}
+	if err := b.q.Ready(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestExternalGone(t *testing.T) {
+	_, err := queue.Start(t.Context(), queue.Config{URL: "nats://127.0.0.1:1"})
+	if err == nil {
+		t.Fatal("there is nobody, and no error")
+	}
+}
+
+func TestPutRefuses(t *testing.T) {
+	f := embedded(t)
+	for _, j := range []bot.Job{{}, {Installation: 1, Repository: 1}, {Installation: 1, Pull: 1}, {Repository: 1, Pull: 1}, {Installation: -1, Repository: 1, Pull: 1}} {
+		if err := f.q.Put(t.Context(), j); err == nil {
+			t.Errorf("%+v is stored", j)
+		}
+	}
+	f.depth(0, 0)
+	f.srv.Close()
+	start := time.Now()
+	if err := f.q.Put(t.Context(), job(1, "d")); err == nil {
+		t.Error("stored without a server")
+	}
+	if took := time.Since(start); took > 3*time.Second {
+		t.Errorf("the refusal took %s", took)
+	}
+	if err := f.q.Ready(t.Context()); err == nil {
+		t.Error("ready without a server")
+	}
+}
