@@ -1,11 +1,22 @@
 package check
 
-import "github.com/dtypebot/dtypebot/analysis"
+import (
+	"time"
+
+	"github.com/dtypebot/dtypebot/analysis"
+)
 
 // A Skip is a file that was not analysed, and why.
 type Skip struct {
 	Path   string
 	Reason string
+}
+
+// A Note is a remark on one place of a file.
+type Note struct {
+	Path string
+	Line int // 1-based, 0 if it is about the whole file
+	Text string
 }
 
 // A Report is what the analysis found.
@@ -22,12 +33,22 @@ type Report struct {
 	// assignments of dtypes that the evidence makes plausible, as opaque keys
 	// that do not depend on lines. A fix must not add a key.
 	Raises map[string][]string
+	// Notes are remarks on the run that are no findings: a suppression that
+	// names an unknown rule, a file that was evaluated only in part.
+	Notes []Note
 	// Signs are the signs of half and double precision in the touched files.
 	Signs analysis.Signs
 }
 
 // Options steer a run. The zero value runs every rule that is not a preview.
 type Options struct {
-	// Rules are the rules to run.
+	// Rules are the rules to run, previews among them; nil means all of the
+	// catalogue that are not previews.
 	Rules []*analysis.Rule
+	// Deleted are the texts of the Python files that the change deletes. Code
+	// that comes from them is moved, not new.
+	Deleted []string
+	// FileBudget is how long one file may take, 0 for the default of ten
+	// seconds. A file that takes longer is skipped, and the report says so.
+	FileBudget time.Duration
 }

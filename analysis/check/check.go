@@ -1,0 +1,401 @@
+package check
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"runtime"
+	"slices"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/dtypebot/dtypebot/analysis"
+	"github.com/dtypebot/dtypebot/analysis/interp"
+	"github.com/dtypebot/dtypebot/analysis/python"
+	"github.com/dtypebot/dtypebot/analysis/rules"
+)
+
+// defaultBudget is the time for one file. Ordinary files take milliseconds.
+const defaultBudget = 10 * time.Second
+
+// unit is one file on its way through the stages.
+type unit struct {
+	file analysis.File
+	skip string // why it was not analysed
+	tree *python.File
+
+	findings []analysis.Finding // of the head
+	raises   []string
+	notes    []Note
+	failed   []string // rules that panicked
+
+	places []place
+	known  []analysis.Finding // of the base
+}
+
+// Run analyses the files of one change and reports what the change brings in.
+// The report is the same whatever the order of the files and the number of
+// cores. When ctx ends early, the files that are left are listed as skipped.
+func Run(ctx context.Context, files []analysis.File, opts Options) Report {
+	r := runner{opts: opts, rules: opts.Rules, budget: opts.FileBudget}
+	if r.rules == nil {
+		for _, rule := range rules.All() {
+			if !rule.Preview {
+				r.rules = append(r.rules, rule)
+			}
+		}
+	}
+	if r.budget <= 0 {
+		r.budget = defaultBudget
+	}
+	units := make([]*unit, len(files))
+	for i, f := range files {
+		units[i] = &unit{file: f}
+	}
+	slices.SortStableFunc(units, func(a, b *unit) int { return cmp.Compare(a.file.Path, b.file.Path) })
+
+	each(units, func(u *unit) { r.parse(ctx, u) })
+	report := Report{Raises: map[string][]string{}}
+	report.Signs = signs(units)
+	each(units, func(u *unit) { r.head(ctx, u, report.Signs) })
+	fresh := r.fresh(units)
+	each(units, func(u *unit) { r.base(ctx, u, report.Signs) })
+
+	names := map[string]bool{}
+	for _, rule := range r.rules {
+		names[rule.Name] = true
+	}
+	if opts.Rules == nil {
+		for _, rule := range rules.All() {
+			names[rule.Name] = true
+		}
+	}
+	for i, u := range units {
+		for _, name := range u.failed {
+			report.Skipped = append(report.Skipped, Skip{u.file.Path, fmt.Sprintf("rule %s failed on this file", name)})
+		}
+		if u.skip != "" {
+			report.Skipped = append(report.Skipped, Skip{u.file.Path, u.skip})
+			continue
+		}
+		report.Files++
+		report.Notes = append(report.Notes, u.notes...)
+		if len(u.raises) > 0 {
+			report.Raises[u.file.Path] = u.raises
+		}
+		u.keep(&report, fresh[i], names)
+	}
+	return report
+}
+
+type runner struct {
+	opts   Options
+	rules  []*analysis.Rule
+	budget time.Duration
+}
+
+// each runs do for every unit that is still of interest, on all cores.
+func each(units []*unit, do func(*unit)) {
+	var g errgroup.Group
+	g.SetLimit(runtime.GOMAXPROCS(0))
+	for _, u := range units {
+		if u.skip == "" {
+			g.Go(func() error { do(u); return nil })
+		}
+	}
+	_ = g.Wait() // the functions return no error
+}
+
+// bounded runs work and waits for it no longer than the budget of a file. It
+// returns why there is no result, or "". What takes longer is left to end by
+// itself: Go cannot stop it, and the evaluator has a limit of its own.
+func bounded[T any](ctx context.Context, budget time.Duration, work func() T) (result T, skip string) {
+	if err := ctx.Err(); err != nil {
+		return result, "not reached: " + context.Cause(ctx).Error()
+	}
+	type outcome struct {
+		result T
+		skip   string
+	}
+	done := make(chan outcome, 1)
+	go func() {
+		var o outcome
+		defer func() {
+			if p := recover(); p != nil {
+				o.skip = fmt.Sprintf("the analysis failed: %v", p)
+			}
+			done <- o
+		}()
+		o.result = work()
+	}()
+	timer := time.NewTimer(budget)
+	defer timer.Stop()
+	select {
+	case o := <-done:
+		return o.result, o.skip
+	case <-ctx.Done():
+		return result, "not reached: " + context.Cause(ctx).Error()
+	case <-timer.C:
+		return result, fmt.Sprintf("takes longer than %s to analyse", budget)
+	}
+}
+
+func (r *runner) parse(ctx context.Context, u *unit) {
+	if u.skip = Ignored(u.file.Path); u.skip != "" {
+		return
+	}
+	if generated(u.file.Source) {
+		u.skip = "generated code"
+		return
+	}
+	if loneCR(u.file.Source) {
+		u.skip = "lines that end in a lone carriage return"
+		return
+	}
+	type parsed struct {
+		tree *python.File
+		err  error
+	}
+	p, skip := bounded(ctx, r.budget, func() parsed {
+		tree, err := python.Parse(u.file.Source)
+		return parsed{tree, err}
+	})
+	switch {
+	case skip != "":
+		u.skip = skip
+	case p.err != nil:
+		u.skip = p.err.Error()
+	default:
+		u.tree = p.tree
+	}
+}
+
+// judged is what the evaluation and the rules say of one text.
+type judged struct {
+	findings []analysis.Finding
+	raises   []string
+	failed   []string
+	places   []place
+	partial  bool
+	err      error // the text could not be parsed
+}
+
+// judge evaluates a text and runs the rules on it. It stops between rules when
+// the context ends.
+func (r *runner) judge(ctx context.Context, path string, tree *python.File, signs analysis.Signs) judged {
+	facts := interp.Eval(tree, interp.Options{})
+	j := judged{places: places(tree), raises: raises(facts), partial: partial(facts)}
+	for _, rule := range r.rules {
+		if ctx.Err() != nil {
+			break // the caller drops the result
+		}
+		found, ok := runRule(analysis.Pass{Path: path, Rule: rule, Tree: tree, Facts: facts, Signs: signs})
+		if !ok {
+			j.failed = append(j.failed, rule.Name)
+			continue
+		}
+		j.findings = append(j.findings, found...)
+	}
+	for i := range j.findings {
+		f := &j.findings[i]
+		text := ""
+		if p := at(j.places, f.At.Start); p != nil {
+			text = p.text
+			if f.Scope == "" {
+				f.Scope = p.scope
+			}
+		}
+		f.Fingerprint = fingerprint(f.Rule, path, f.Scope, text)
+	}
+	slices.SortStableFunc(j.findings, func(a, b analysis.Finding) int {
+		return cmp.Or(cmp.Compare(a.At.Start, b.At.Start), cmp.Compare(a.At.End, b.At.End), cmp.Compare(a.Rule, b.Rule),
+			cmp.Compare(b.Confidence.Rank(), a.Confidence.Rank()))
+	})
+	j.findings = slices.CompactFunc(j.findings, func(a, b analysis.Finding) bool { return a.Rule == b.Rule && a.At == b.At })
+	return j
+}
+
+// runRule runs one rule and survives its panic.
+func runRule(p analysis.Pass) (found []analysis.Finding, ok bool) {
+	defer func() {
+		if recover() != nil {
+			found, ok = nil, false
+		}
+	}()
+	pass := analysis.NewPass(p.Path, p.Rule, p.Tree, p.Facts, p.Signs, func(f analysis.Finding) { found = append(found, f) })
+	p.Rule.Run(pass)
+	return found, true
+}
+
+func (r *runner) head(ctx context.Context, u *unit, signs analysis.Signs) {
+	j, skip := bounded(ctx, r.budget, func() judged { return r.judge(ctx, u.file.Path, u.tree, signs) })
+	if skip == "" && ctx.Err() != nil {
+		skip = "not reached: " + context.Cause(ctx).Error()
+	}
+	if skip != "" {
+		u.skip = skip
+		return
+	}
+	u.findings, u.raises, u.failed, u.places = j.findings, j.raises, j.failed, j.places
+	if j.partial {
+		u.notes = append(u.notes, Note{Path: u.file.Path, Text: "evaluated only in part: it is too much work"})
+	}
+}
+
+// fresh returns the really new lines of each unit.
+func (r *runner) fresh(units []*unit) [][]bool {
+	parse := func(source string) *python.File {
+		tree, skip := bounded(context.Background(), r.budget, func() *python.File {
+			tree, err := python.Parse(source)
+			if err != nil {
+				return nil
+			}
+			return tree
+		})
+		if skip != "" {
+			return nil
+		}
+		return tree
+	}
+	sides := make([]side, len(units))
+	each(units, func(u *unit) {
+		i := slices.Index(units, u)
+		f := u.file
+		s := side{head: f.Source, headPlaces: u.places, whole: f.Whole, added: f.Added}
+		for _, h := range f.Hunks {
+			s.addedLines = append(s.addedLines, h.New...)
+		}
+		if !f.Whole && !f.Added {
+			s.base = f.Base
+			if tree := parse(f.Base); tree != nil {
+				s.basePlaces = places(tree)
+			}
+		}
+		sides[i] = s
+	})
+	return news(sides, r.opts.Deleted, parse)
+}
+
+// base runs the same analysis on the text before the change. The signs are
+// those of the head: a sign that the change brings in does not make old code
+// part of it.
+func (r *runner) base(ctx context.Context, u *unit, signs analysis.Signs) {
+	if u.file.Whole || u.file.Added || len(u.findings) == 0 {
+		return
+	}
+	j, skip := bounded(ctx, r.budget, func() judged {
+		tree, err := python.Parse(u.file.Base)
+		if err != nil {
+			return judged{err: err}
+		}
+		return r.judge(ctx, u.file.Path, tree, signs)
+	})
+	if j.err != nil {
+		skip = j.err.Error()
+	}
+	if skip != "" || ctx.Err() != nil {
+		// Without the base nobody knows what is old.
+		u.skip = "the base could not be analysed"
+		if skip != "" {
+			u.skip += ": " + skip
+		}
+		return
+	}
+	u.known = j.findings
+}
+
+// fingerprint identifies a finding however its line moves. Equal ones are told
+// apart by whoever posts them, by the nearest line.
+func fingerprint(rule, path, scope, statement string) string {
+	h := sha256.New()
+	for _, s := range []string{rule, path, scope, statement} {
+		fmt.Fprintf(h, "%d:%s,", len(s), s) // no part can run into the next
+	}
+	return hex.EncodeToString(h.Sum(nil)[:8])
+}
+
+// keep adds to the report what the change brings in.
+func (u *unit) keep(report *Report, fresh []bool, names map[string]bool) {
+	known := map[string][]int{} // ranks of the base's findings, by fingerprint
+	for _, f := range u.known {
+		known[f.Fingerprint] = append(known[f.Fingerprint], f.Confidence.Rank())
+	}
+	for _, ranks := range known {
+		slices.Sort(ranks)
+	}
+	// A finding of the base hides one of the head that is not surer. The
+	// weakest that is strong enough is used up.
+	old := func(f analysis.Finding) bool {
+		ranks := known[f.Fingerprint]
+		i, _ := slices.BinarySearch(ranks, f.Confidence.Rank())
+		if i == len(ranks) {
+			return false
+		}
+		known[f.Fingerprint] = slices.Delete(ranks, i, i+1)
+		return true
+	}
+	// Those on old lines use up their likes of the base before those on new
+	// ones are looked at: of equal findings the added one is the new one.
+	var candidates []analysis.Finding
+	for _, f := range u.findings {
+		if u.touches(f, fresh) {
+			candidates = append(candidates, f)
+			continue
+		}
+		old(f)
+		report.Known++
+	}
+	list := suppressions(u.tree)
+	own := ownComments(u.tree)
+	for _, f := range candidates {
+		switch {
+		case old(f):
+			report.Known++
+		case u.silenced(f, list, own):
+			report.Suppressed++
+		default:
+			report.Findings = append(report.Findings, f)
+		}
+	}
+	for _, s := range list {
+		if !anyLine(fresh, s.line, s.line) {
+			continue
+		}
+		if !s.all && len(s.rules) == 0 {
+			report.Notes = append(report.Notes, Note{u.file.Path, s.line, "the suppression names no rule between its brackets"})
+		}
+		for _, name := range s.rules {
+			if !names[name] {
+				report.Notes = append(report.Notes, Note{u.file.Path, s.line, fmt.Sprintf("the suppression names %q, which is no rule", name)})
+			}
+		}
+	}
+}
+
+// touches reports whether a finding or a step of its chain in this file lies on
+// a new line.
+func (u *unit) touches(f analysis.Finding, fresh []bool) bool {
+	if first, last := u.tree.Lines(f.At); anyLine(fresh, first, last) {
+		return true
+	}
+	for _, b := range f.Because {
+		if b.Path == u.file.Path && anyLine(fresh, b.Line, b.Line) {
+			return true
+		}
+	}
+	return false
+}
+
+func (u *unit) silenced(f analysis.Finding, list []suppression, own map[int]bool) bool {
+	if len(list) == 0 {
+		return false
+	}
+	first, last := u.tree.Lines(f.At)
+	if p := at(u.places, f.At.Start); p != nil {
+		first, last = min(first, p.first), max(last, p.last)
+	}
+	return suppressed(list, own, f.Rule, first, last)
+}
