@@ -160,7 +160,7 @@ func (r *runner) parse(ctx context.Context, u *unit) {
 		err  error
 	}
 	p, skip := bounded(ctx, r.budget, func() parsed {
-		tree, err := python.Parse(u.file.Source)
+		tree, err := r.opts.Cache.parse(u.file.Source)
 		return parsed{tree, err}
 	})
 	switch {
@@ -186,11 +186,18 @@ type judged struct {
 // judge evaluates a text and runs the rules on it. It stops between rules when
 // the context ends.
 func (r *runner) judge(ctx context.Context, path string, tree *python.File, signs analysis.Signs) judged {
+	key := judgedKey{path: path, source: tree.Source}
+	if r.opts.Cache != nil {
+		key.signs = signsKey(signs)
+	}
+	if j, ok := r.opts.Cache.get(key); ok {
+		return j
+	}
 	facts := interp.Eval(tree, interp.Options{})
 	j := judged{places: places(tree), raises: raises(facts), partial: partial(facts)}
 	for _, rule := range r.rules {
 		if ctx.Err() != nil {
-			break // the caller drops the result
+			return judged{} // the caller drops it
 		}
 		found, ok := runRule(analysis.Pass{Path: path, Rule: rule, Tree: tree, Facts: facts, Signs: signs})
 		if !ok {
@@ -215,6 +222,7 @@ func (r *runner) judge(ctx context.Context, path string, tree *python.File, sign
 			cmp.Compare(b.Confidence.Rank(), a.Confidence.Rank()))
 	})
 	j.findings = slices.CompactFunc(j.findings, func(a, b analysis.Finding) bool { return a.Rule == b.Rule && a.At == b.At })
+	r.opts.Cache.put(key, j)
 	return j
 }
 
@@ -249,7 +257,7 @@ func (r *runner) head(ctx context.Context, u *unit, signs analysis.Signs) {
 func (r *runner) fresh(units []*unit) [][]bool {
 	parse := func(source string) *python.File {
 		tree, skip := bounded(context.Background(), r.budget, func() *python.File {
-			tree, err := python.Parse(source)
+			tree, err := r.opts.Cache.parse(source)
 			if err != nil {
 				return nil
 			}
@@ -287,7 +295,7 @@ func (r *runner) base(ctx context.Context, u *unit, signs analysis.Signs) {
 		return
 	}
 	j, skip := bounded(ctx, r.budget, func() judged {
-		tree, err := python.Parse(u.file.Base)
+		tree, err := r.opts.Cache.parse(u.file.Base)
 		if err != nil {
 			return judged{err: err}
 		}

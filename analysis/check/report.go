@@ -51,4 +51,6 @@ type Options struct {
 	// FileBudget is how long one file may take, 0 for the default of ten
 	// seconds. A file that takes longer is skipped, and the report says so.
 	FileBudget time.Duration
+	// Cache, if not nil, makes further runs with the same rules cheap.
+	Cache *Cache
 }

@@ -1,0 +1,82 @@
+package check
+
+import (
+	"sync"
+
+	"github.com/dtypebot/dtypebot/analysis"
+	"github.com/dtypebot/dtypebot/analysis/python"
+)
+
+// A Cache remembers what was found out about texts, so that analysing a set of
+// files again after one of them changed costs that one file. It may be used by
+// several runs at once, all with the same rules. It only grows: its life is that
+// of one job.
+type Cache struct {
+	mu     sync.Mutex
+	trees  map[string]*python.File
+	judged map[judgedKey]judged
+}
+
+type judgedKey struct {
+	path, source string
+	signs        string
+}
+
+// NewCache returns an empty cache.
+func NewCache() *Cache {
+	return &Cache{trees: map[string]*python.File{}, judged: map[judgedKey]judged{}}
+}
+
+// parse is python.Parse, remembered. A nil cache remembers nothing.
+func (c *Cache) parse(source string) (*python.File, error) {
+	if c == nil {
+		return python.Parse(source)
+	}
+	c.mu.Lock()
+	tree := c.trees[source]
+	c.mu.Unlock()
+	if tree != nil {
+		return tree, nil
+	}
+	tree, err := python.Parse(source)
+	if err == nil {
+		c.mu.Lock()
+		c.trees[source] = tree
+		c.mu.Unlock()
+	}
+	return tree, err
+}
+
+func (c *Cache) get(k judgedKey) (judged, bool) {
+	if c == nil {
+		return judged{}, false
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	j, ok := c.judged[k]
+	return j, ok
+}
+
+func (c *Cache) put(k judgedKey, j judged) {
+	if c == nil {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.judged[k] = j
+}
+
+// signsKey tells signs apart as far as a rule can see them.
+func signsKey(s analysis.Signs) string {
+	var b []byte
+	for _, list := range [][]analysis.Reason{s.Half, s.Double} {
+		for _, r := range list {
+			b = append(b, r.Path...)
+			b = append(b, 0, byte(r.Line), byte(r.Line>>8), byte(r.Line>>16))
+			b = append(b, r.Text...)
+			b = append(b, 0)
+		}
+		b = append(b, 1)
+	}
+	return string(b)
+}

@@ -1,0 +1,209 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/dtypebot/dtypebot/analysis"
+	"github.com/dtypebot/dtypebot/analysis/check"
+	"github.com/dtypebot/dtypebot/suggestions"
+	"github.com/dtypebot/dtypebot/suggestions/report"
+)
+
+// checkOptions are the flags of check.
+type checkOptions struct {
+	root, diff, base   string
+	format, confidence string
+	color              string
+	fix, unsafe        bool
+}
+
+func newCheck() *cobra.Command {
+	var o checkOptions
+	cmd := &cobra.Command{
+		Use:   "check [PATH…]",
+		Short: "Find mixed dtypes in files, in a diff, or in what a branch changed",
+		Long: `Check analyses Python files and prints what it finds.
+
+Without --diff and --base every line of the PATHs counts as new; without PATHs
+the whole root is read, but for hidden folders, virtual environments and
+node_modules.
+
+With --diff FILE (or "-" for standard input) only what the diff brings in is
+reported. The diff must belong to the files as they are now; paths in it are
+relative to --root.
+
+With --base REV the diff is made by git: from the last common ancestor of REV
+and HEAD (as in "git diff REV...") to the files as they are now, committed or
+not. Files that git does not track yet are not part of it; "git add -N" makes
+them.
+
+PATHs narrow --diff and --base to these files and folders.
+
+With --fix safe suggestions are written to the files. What is printed is what
+was found before.
+
+The exit status is 0 if there is nothing at or above --min-confidence (with
+--fix: nothing left), 1 if there is, and 2 in case of trouble.`,
+		RunE: func(cmd *cobra.Command, paths []string) error {
+			ctx := cmd.Context()
+			if ctx == nil {
+				ctx = context.Background()
+			}
+			ctx, stop := signal.NotifyContext(ctx, os.Interrupt)
+			defer stop()
+			return o.run(ctx, paths, cmd.InOrStdin(), cmd.OutOrStdout(), cmd.ErrOrStderr())
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&o.root, "root", "", "folder that paths are relative to (default: the repository's root, else the current folder)")
+	f.StringVar(&o.diff, "diff", "", "report only what this unified diff brings in; - reads standard input")
+	f.StringVar(&o.base, "base", "", "report only what was changed since the common ancestor with this revision")
+	f.StringVar(&o.format, "format", "text", "text or json")
+	f.StringVar(&o.confidence, "min-confidence", string(analysis.Likely), "certain, likely or possible: what text shows and the exit status counts")
+	f.StringVar(&o.color, "color", "auto", "auto, always or never")
+	f.BoolVar(&o.fix, "fix", false, "apply the safe suggestions")
+	f.BoolVar(&o.unsafe, "unsafe-fixes", false, "with --fix, apply the unsafe suggestions too")
+	return cmd
+}
+
+// run does the check. It returns exitCode(1) if there are findings.
+func (o checkOptions) run(ctx context.Context, paths []string, stdin io.Reader, stdout, stderr io.Writer) error {
+	color, err := o.valid()
+	if err != nil {
+		return err
+	}
+	tree, err := openTree(o.root, paths)
+	if err != nil {
+		return err
+	}
+	defer tree.close()
+	files, deleted, err := o.read(ctx, tree, stdin)
+	if err != nil {
+		return err
+	}
+
+	// The cache makes proving a suggestion cost one file, not all of them.
+	options := check.Options{Deleted: deleted, Cache: check.NewCache()}
+	found := check.Run(ctx, files, options)
+	plan := suggestions.Propose(ctx, files, found, suggestions.Options{
+		CRLF: o.fix,
+		Recheck: func(ctx context.Context, files []analysis.File) check.Report {
+			return check.Run(ctx, files, options)
+		},
+	})
+	if err := ctx.Err(); err != nil {
+		return errors.New("interrupted")
+	}
+
+	least := analysis.Confidence(o.confidence)
+	fixed := ""
+	if o.fix {
+		n, m, err := tree.mend(files, plan, least, o.unsafe)
+		if err != nil {
+			return err
+		}
+		fixed = fmt.Sprintf("applied %s in %s", plural(n, "suggestion"), plural(m, "file"))
+	}
+
+	in := report.Input{Files: files, Report: found, Plan: plan}
+	if o.format == "json" {
+		err = report.JSON(stdout, in)
+	} else {
+		in.Least = least
+		err = report.Text(stdout, in, color)
+		for _, n := range found.Notes {
+			fmt.Fprintf(stderr, "%s: %s\n", place(n), n.Text)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	if fixed != "" {
+		fmt.Fprintln(stderr, fixed)
+	}
+	if slices.ContainsFunc(found.Findings, func(f analysis.Finding) bool {
+		return f.Confidence.Rank() >= least.Rank() && !(o.fix && applied(plan, f, least, o.unsafe))
+	}) {
+		return exitCode(1)
+	}
+	return nil
+}
+
+// valid checks the flags that need no file.
+func (o checkOptions) valid() (report.Color, error) {
+	switch o.format {
+	case "text", "json":
+	case "sarif", "rdjson", "github":
+		return "", fmt.Errorf("--format %s comes later; text and json are there", o.format)
+	default:
+		return "", fmt.Errorf("--format %q: want text or json", o.format)
+	}
+	if analysis.Confidence(o.confidence).Rank() == 0 {
+		return "", fmt.Errorf("--min-confidence %q: want certain, likely or possible", o.confidence)
+	}
+	if o.diff != "" && o.base != "" {
+		return "", errors.New("--diff and --base exclude each other")
+	}
+	if o.unsafe && !o.fix {
+		return "", errors.New("--unsafe-fixes does nothing without --fix")
+	}
+	return report.ParseColor(o.color)
+}
+
+// read gives the files to analyse and the texts of those that the diff deletes.
+func (o checkOptions) read(ctx context.Context, tree *tree, stdin io.Reader) ([]analysis.File, []string, error) {
+	switch {
+	case o.base != "":
+		diff, err := tree.gitDiff(ctx, o.base)
+		if err != nil {
+			return nil, nil, err
+		}
+		return tree.changed(strings.NewReader(diff))
+	case o.diff == "-":
+		return tree.changed(stdin)
+	case o.diff != "":
+		f, err := os.Open(o.diff)
+		if err != nil {
+			return nil, nil, fmt.Errorf("read diff: %w", err)
+		}
+		defer f.Close()
+		return tree.changed(f)
+	}
+	files, err := tree.all()
+	return files, nil, err
+}
+
+// applied reports whether --fix mended a finding.
+func applied(plan suggestions.Plan, f analysis.Finding, least analysis.Confidence, unsafe bool) bool {
+	return slices.ContainsFunc(plan.All(), func(c suggestions.Comment) bool {
+		s := c.Suggestion
+		return s != nil && c.Confidence().Rank() >= least.Rank() &&
+			(s.Safety == analysis.Safe || s.Safety == analysis.Unsafe && unsafe) &&
+			slices.ContainsFunc(c.Findings, func(g analysis.Finding) bool {
+				return g.Path == f.Path && g.Rule == f.Rule && g.At == f.At
+			})
+	})
+}
+
+func place(n check.Note) string {
+	if n.Line == 0 {
+		return n.Path
+	}
+	return fmt.Sprintf("%s:%d", n.Path, n.Line)
+}
+
+func plural(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
