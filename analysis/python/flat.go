@@ -112,19 +112,17 @@ const (
 	flagCut                 // its children lie too deep and were left out
 )
 
-// flatten copies the tree under root, down to maxDepth. It reports false when C
-// has no memory left.
-func flatten(root *sitter.Node, maxDepth int) ([]flatNode, bool) {
+// flatten copies the tree under root, down to maxDepth. The nodes lie in C memory
+// of their own, which free gives back. It reports false when C has no memory left.
+func flatten(root *sitter.Node, maxDepth int) (nodes []flatNode, free func(), ok bool) {
 	// The TSNode is the first field of sitter.Node (TestNodeLayout). It is copied
 	// because a pointer to it would point into Go memory that holds Go pointers.
 	node := *(*C.TSNode)(unsafe.Pointer(root))
 	var out *C.flat_node
 	var count C.uint32_t
 	if !C.flatten(node, C.uint32_t(maxDepth), &out, &count) {
-		return nil, false
+		return nil, nil, false
 	}
-	nodes := make([]flatNode, count)
-	copy(nodes, unsafe.Slice((*flatNode)(unsafe.Pointer(out)), count))
-	C.free(unsafe.Pointer(out))
-	return nodes, true
+	free = func() { C.free(unsafe.Pointer(out)) }
+	return unsafe.Slice((*flatNode)(unsafe.Pointer(out)), count), free, true
 }

@@ -389,10 +389,13 @@ func (l *lowerer) handler(n cursor) Handler {
 	}
 	if len(xs) == 1 && xs[0].is("as_pattern") && !xs[0].broken() {
 		h.Type, h.Name = l.sole(xs[0]), xs[0].field("alias").text()
-		return h
+	} else {
+		// "except A, B" named the exception in Python 2 and is two types since 3.14.
+		h.Type = l.list(xs, len(xs) > 1)
 	}
-	// "except A, B" named the exception in Python 2 and is two types since 3.14.
-	h.Type = l.list(xs, len(xs) > 1)
+	if s, ok := h.Type.(*Starred); ok {
+		h.Type = s.X // "except *T" with a space
+	}
 	if h.Type != nil && n.broken() {
 		h.Type = &BadExpr{Span: h.Type.Pos(), Kids: []Node{h.Type}}
 	}
@@ -748,6 +751,9 @@ func (l *lowerer) args(n cursor) []Arg {
 			a.Star, a.Value = 2, l.sole(c)
 		default:
 			a.Value = l.expr(c)
+			if s, ok := a.Value.(*Starred); ok && s.X.Pos().End == s.End {
+				a.Star, a.Value = s.Stars, s.X // see unsplat
+			}
 		}
 		out = append(out, a)
 	}
@@ -773,7 +779,7 @@ func (l *lowerer) expr(n cursor) Expr {
 		// What has no meaning of its own gives its span to what it holds.
 		if k := n.kind(); k != "parenthesized_expression" && k != "parenthesized_list_splat" && k != "type" && !n.lonely() {
 			if e := l.plain(n, sp); e != nil {
-				return e
+				return unsplat(e, n.span())
 			}
 			break
 		}
@@ -784,6 +790,39 @@ func (l *lowerer) expr(n cursor) Expr {
 		n = in
 	}
 	return &BadExpr{Span: sp, Kids: l.nodesIn(n)}
+}
+
+// unsplat mends what the grammar gets wrong in displays: it reads "*a.b()" as
+// "(*a).b()". own is the span of e without brackets around it.
+func unsplat(e Expr, own Span) Expr {
+	var left *Expr
+	var span *Span
+	switch e := e.(type) {
+	case *Attribute:
+		left, span = &e.X, &e.Span
+	case *Call:
+		left, span = &e.Func, &e.Span
+	case *Subscript:
+		left, span = &e.X, &e.Span
+	case *Binary:
+		left, span = &e.X, &e.Span
+	case *BoolOp:
+		left, span = &e.X, &e.Span
+	case *Compare:
+		left, span = &e.Xs[0], &e.Span
+	case *Cond:
+		left, span = &e.Then, &e.Span
+	default:
+		return e
+	}
+	star, ok := (*left).(*Starred)
+	if !ok || star.X.Pos().End != star.End { // "(*a).b" is not Python
+		return e
+	}
+	outer := *span
+	*left = star.X
+	*span = Span{star.X.Pos().Start, own.End}
+	return &Starred{outer, star.Stars, e}
 }
 
 // lonely reports whether the node is a pattern in mere parentheses.
@@ -846,11 +885,7 @@ func (l *lowerer) plain(n cursor, sp Span) Expr {
 		op := n.field("operator")
 		return &Binary{sp, op.text(), op.span(), l.expr(n.field("left")), l.expr(n.field("right"))}
 	case "union_type":
-		op := n.token("|")
-		if op.null() {
-			return nil
-		}
-		return &Binary{sp, "|", op.span(), l.expr(n.first()), l.expr(n.last())}
+		return l.union(n, sp)
 	case "boolean_operator":
 		return &BoolOp{sp, n.field("operator").text(), l.expr(n.field("left")), l.expr(n.field("right"))}
 	case "comparison_operator":
@@ -925,6 +960,39 @@ func (l *lowerer) plain(n cursor, sp Span) Expr {
 		return &Walrus{sp, n.field("name").text(), l.expr(n.field("value"))}
 	}
 	return nil
+}
+
+// union lowers "A | B | C" in an annotation, which the grammar takes to be
+// A | (B | C).
+func (l *lowerer) union(n cursor, sp Span) Expr {
+	start := n.node().start
+	var e Expr
+	var op cursor
+	add := func(c cursor) {
+		if x := l.expr(c); e == nil {
+			e = x
+		} else {
+			e = &Binary{Span{start, x.Pos().End}, "|", op.span(), e, x}
+		}
+	}
+	for {
+		left, right := n.first(), n.last()
+		if n.broken() || n.cut() || n.token("|").null() || left.n == right.n {
+			return nil
+		}
+		add(left)
+		op = n.token("|")
+		n = right
+		for n.is("type") && !n.broken() && !n.cut() && n.first().is("union_type") {
+			n = n.first()
+		}
+		if !n.is("union_type") {
+			add(n)
+			break
+		}
+	}
+	e.(*Binary).Span = sp
+	return e
 }
 
 // number tells the kinds apart that the grammar does not: 1j is a float or an

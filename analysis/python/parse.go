@@ -14,9 +14,11 @@ import (
 	grammar "github.com/smacker/go-tree-sitter/python"
 )
 
-// MaxSize is the largest source that Parse takes, in bytes. GitHub itself shows
-// no diff for files far smaller than this.
-const MaxSize = 8 << 20
+// MaxSize is the largest source that Parse takes, in bytes. The worst of sources
+// needs about 200 bytes of memory for each of its own while it is parsed, so
+// this bounds a parse to about 1 GB; ordinary code needs a quarter of that.
+// GitHub itself shows no diff of files far smaller.
+const MaxSize = 5 << 20
 
 // ParseLimit is how long tree-sitter may work on one file. Ordinary code parses
 // at more than 3 MB a second; what takes longer is made to.
@@ -42,10 +44,11 @@ func Parse(source string) (*File, error) {
 	if len(source) > MaxSize {
 		return nil, fmt.Errorf("%w: %d of at most %d bytes", ErrTooLarge, len(source), MaxSize)
 	}
-	nodes, err := parseFlat(readable(source))
+	nodes, free, err := parseFlat(readable(source))
 	if err != nil {
 		return nil, err
 	}
+	defer free()
 	f := &File{Source: source}
 	f.indexLines()
 	l := lowerer{f: f, nodes: nodes, lang: language()}
@@ -55,8 +58,9 @@ func Parse(source string) (*File, error) {
 	return f, nil
 }
 
-// parseFlat parses src and copies the tree. All C memory is freed when it returns.
-func parseFlat(src []byte) ([]flatNode, error) {
+// parseFlat parses src and copies the tree. The nodes lie in C memory until free
+// is called.
+func parseFlat(src []byte) (nodes []flatNode, free func(), err error) {
 	// A parser is cheap (about 4 µs) and must not be used again after its limit
 	// was hit or a context was cancelled: the next file would fail too. For the
 	// same reason no cancellable context is handed in.
@@ -66,17 +70,17 @@ func parseFlat(src []byte) ([]flatNode, error) {
 	p.SetOperationLimit(int(ParseLimit / time.Microsecond))
 	tree, err := p.ParseCtx(context.Background(), nil, src)
 	if errors.Is(err, sitter.ErrOperationLimit) {
-		return nil, fmt.Errorf("%w: more than %s for %d bytes", ErrTooSlow, ParseLimit, len(src))
+		return nil, nil, fmt.Errorf("%w: more than %s for %d bytes", ErrTooSlow, ParseLimit, len(src))
 	}
 	if err != nil {
-		return nil, fmt.Errorf("parse python: %w", err) // unreachable unless the grammar is missing
+		return nil, nil, fmt.Errorf("parse python: %w", err) // unreachable unless the grammar is missing
 	}
 	defer tree.Close()
-	nodes, ok := flatten(tree.RootNode(), maxTreeDepth)
+	nodes, free, ok := flatten(tree.RootNode(), maxTreeDepth)
 	if !ok {
-		return nil, ErrMemory
+		return nil, nil, ErrMemory
 	}
-	return nodes, nil
+	return nodes, free, nil
 }
 
 // maxTreeDepth bounds the depth of the copied tree. It is larger than MaxDepth
@@ -84,10 +88,16 @@ func parseFlat(src []byte) ([]flatNode, error) {
 const maxTreeDepth = 4 * MaxDepth
 
 // readable returns a copy of source for tree-sitter, byte for byte at the same
-// offsets. A lone "\r", which the grammar takes for white space but Python for
-// the end of a line, becomes "\n". NUL, which the grammar takes for the end of
-// the file, and bytes that are not UTF-8 become a control character: harmless
-// in comments and strings, bad syntax elsewhere.
+// offsets; whatever the tree says in text is read from source itself.
+//
+//   - A lone "\r", which the grammar takes for white space but Python for the end
+//     of a line, becomes "\n".
+//   - NUL, which the grammar takes for the end of the file, and bytes that are not
+//     UTF-8 become a control character: harmless in comments and strings, bad
+//     syntax elsewhere.
+//   - type, print and exec before a bracket become names of no meaning: the grammar
+//     reads "type(self).x = 1" as a type alias and "print (a).b" as Python 2.
+//   - The prefix of a t-string (3.14), unknown to the grammar, becomes f.
 func readable(source string) []byte {
 	const unreadable = 0x01
 	b := []byte(source)
@@ -110,7 +120,49 @@ func readable(source string) []byte {
 			i += n
 		}
 	}
+	for _, word := range []string{"type", "print", "exec"} {
+		hide(b, source, word)
+	}
+	for i, c := range b {
+		if c != '"' && c != '\'' || i == 0 {
+			continue
+		}
+		p := i - 1 // at the t of t"", tr"" or rt""
+		if p > 0 && (b[p] == 'r' || b[p] == 'R') && (b[p-1] == 't' || b[p-1] == 'T') {
+			p--
+		}
+		if b[p] != 't' && b[p] != 'T' {
+			continue
+		}
+		first := p
+		if p > 0 && p == i-1 && (b[p-1] == 'r' || b[p-1] == 'R') {
+			first--
+		}
+		if first == 0 || !word(b[first-1]) {
+			b[p] = 'f'
+		}
+	}
 	return b
+}
+
+// hide changes the last letter of a keyword in b wherever a bracket follows it.
+func hide(b []byte, source, keyword string) {
+	for at := 0; ; {
+		i := strings.Index(source[at:], keyword)
+		if i < 0 {
+			return
+		}
+		i += at
+		at = i + len(keyword)
+		if (i == 0 || !word(source[i-1])) && strings.HasPrefix(strings.TrimLeft(source[at:min(at+8, len(source))], " \t"), "(") {
+			b[at-1] = '_'
+		}
+	}
+}
+
+// word reports whether a byte may belong to a name.
+func word(c byte) bool {
+	return c == '_' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c >= utf8.RuneSelf
 }
 
 // A lang holds the names of the grammar's symbols and fields.

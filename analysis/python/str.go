@@ -30,10 +30,12 @@ func (l *lowerer) strPart(n cursor, s *Str) Expr {
 	text := l.f.Source[first.node().end:last.node().start]
 	s.Bytes = s.Bytes || strings.Contains(quote, "b")
 	l.interpolations(n, s)
-	if strings.Contains(quote, "f") {
+	if strings.ContainsAny(quote, "ft") {
 		text = strings.ReplaceAll(strings.ReplaceAll(text, "{{", "{"), "}}", "}")
 	}
-	if !strings.Contains(quote, "r") {
+	if strings.Contains(quote, "r") {
+		text = strings.ReplaceAll(strings.ReplaceAll(text, "\r\n", "\n"), "\r", "\n")
+	} else {
 		text = unescape(text, strings.Contains(quote, "b"))
 	}
 	s.Value += text
@@ -47,6 +49,9 @@ func (l *lowerer) interpolations(n cursor, s *Str) {
 		switch {
 		case c.is("interpolation"), c.is("format_expression"):
 			switch x := c.field("expression"); {
+			case x.is("named_expression") && !c.broken():
+				// A walrus needs brackets there: "{x:=5}" is x with the format "=5".
+				s.Interp = append(s.Interp, l.optional(x.field("name")))
 			case c.broken() || c.cut() || x.null():
 				s.Interp = append(s.Interp, l.expr(c))
 				continue

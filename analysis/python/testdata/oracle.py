@@ -7,9 +7,11 @@ leaves brackets out, and what stands in an f-string has no start, because
 CPython before 3.12 does not know it.
 """
 import ast
+import io
 import json
 import re
 import sys
+import tokenize
 import warnings
 
 warnings.simplefilter("ignore")
@@ -48,6 +50,8 @@ def facts(source):
             if getattr(node, "decorator_list", None):
                 first = node.decorator_list[0]
                 start = source.rindex(b"@", 0, at(first.lineno, first.col_offset))
+            if hasattr(node, "body"):
+                end = len(source[:end].rstrip(b"; \t"))
             out.append([STMTS[name], start, end])
             if name == "TypeAlias":
                 return
@@ -93,6 +97,8 @@ for line in sys.stdin:
     with open(line.rstrip("\n"), "rb") as file:
         text = file.read()
     try:
+        if tokenize.detect_encoding(io.BytesIO(text).readline)[0] != "utf-8":
+            raise SyntaxError("not UTF-8")
         text.decode("utf-8")
         result = facts(text)
     except (SyntaxError, ValueError, RecursionError):
