@@ -358,5 +358,6 @@ def run(root):
         if name != 196:  # a loss, in float32 on purpose
             check(f"mended, bfloat16: losses.py:{name} follows", lambda: follows(call()))
 
+
 if __name__ == "__main__":
     sys.exit(main())
