@@ -38,7 +38,7 @@ func checkRun(snapshot Snapshot, report check.Report, entries []entry, possible 
 	if open > 0 || partial {
 		run.Conclusion = neutral
 	}
-	run.Title = shorten(checkTitle(open, report.Files, len(skipped), snapshot), MaxTitle)
+	run.Title = shorten(checkTitle(open, dismissed, report.Files, len(skipped), snapshot), MaxTitle)
 	run.Summary = summary(snapshot, report, entries, possible, skipped, dismissed, config)
 	run.settle(snapshot)
 	return run
@@ -77,13 +77,15 @@ func sameText(a, b string) bool {
 	return clean(a) == clean(b)
 }
 
-func checkTitle(open, files, skipped int, snapshot Snapshot) string {
+func checkTitle(open, dismissed, files, skipped int, snapshot Snapshot) string {
 	var title string
 	switch {
 	case open > 0 && files > 0:
 		title = fmt.Sprintf("%s in %s", count(open, "dtype mistake"), count(files, "Python file"))
 	case open > 0:
 		title = count(open, "dtype mistake")
+	case files > 0 && dismissed > 0:
+		title = fmt.Sprintf("No open dtype mistakes in %s, %d dismissed", count(files, "Python file"), dismissed)
 	case files > 0:
 		title = "No dtype mistakes in " + count(files, "Python file")
 	case skipped > 0:
@@ -181,7 +183,21 @@ func what(c suggestions.Comment) string {
 	if len(c.Findings) == 0 {
 		return ""
 	}
-	return firstParagraph(shorten(c.Findings[0].Message, 2_000))
+	text := firstParagraph(shorten(c.Findings[0].Message, 2_000))
+	for i, other := range c.Copies {
+		switch {
+		case i == 0:
+			text += fmt.Sprintf(" Also at line %d", other.First)
+		case i == 20:
+			return text + " and more."
+		default:
+			text += fmt.Sprintf(", %d", other.First)
+		}
+	}
+	if len(c.Copies) > 0 {
+		text += "."
+	}
+	return text
 }
 
 // summary is the check run's text. Its sections are written in order of weight
@@ -195,7 +211,7 @@ func summary(snapshot Snapshot, report check.Report, entries []entry, possible [
 	for i, e := range entries {
 		row := fmt.Sprintf("| %s | %s | %s | %s |\n", e.Severity(), cell(place(snapshot, e.Path, e.First, e.Last)), cell(what(e.Comment)), e.where)
 		if i == 0 {
-			row = "| Severity | Place | What | Said in |\n|---|---|---|---|\n" + row
+			row = "| Severity | Place | What | Where |\n|---|---|---|---|\n" + row
 		}
 		if b.Len()+len(row) > room {
 			left = len(entries) - i
@@ -248,16 +264,16 @@ const maxSkipped = 100
 // lookedAt says what the answer rests on.
 func lookedAt(snapshot Snapshot, report check.Report, skipped []check.Skip, dismissed int, config Config) string {
 	var b strings.Builder
-	b.WriteString("**Looked at:** ")
-	if report.Files == 0 && len(skipped) == 0 {
-		b.WriteString("no Python file is added or changed")
-	} else {
-		b.WriteString(count(report.Files, "Python file"))
+	at := code(short(snapshot.Head))
+	switch {
+	case report.Files > 0:
+		fmt.Fprintf(&b, "**Looked at:** %s of %s at %s, each by itself; the rest of the repository was not read.\n",
+			count(report.Files, "Python file"), count(max(snapshot.Changed, report.Files), "changed file"), at)
+	case len(skipped) > 0:
+		fmt.Fprintf(&b, "**Looked at:** nothing of %s at %s.\n", count(max(snapshot.Changed, len(skipped)), "changed file"), at)
+	default:
+		fmt.Fprintf(&b, "%s at %s, and no Python file among them that is added or changed.\n", count(snapshot.Changed, "changed file"), at)
 	}
-	if snapshot.Changed > 0 {
-		fmt.Fprintf(&b, " of %s", count(snapshot.Changed, "changed file"))
-	}
-	fmt.Fprintf(&b, " at %s, each by itself; the rest of the repository was not read.\n", code(short(snapshot.Head)))
 	if snapshot.Incomplete != "" {
 		fmt.Fprintf(&b, "\n**Not the whole pull request:** %s.\n", inert(oneLine(snapshot.Incomplete)))
 	}
@@ -276,10 +292,10 @@ func lookedAt(snapshot Snapshot, report check.Report, skipped []check.Skip, dism
 		counts = append(counts, sentence(report.Known, "mistake stood in the base already", "mistakes stood in the base already"))
 	}
 	if report.Suppressed > 0 {
-		counts = append(counts, sentence(report.Suppressed, "is silenced by a comment in the code", "are silenced by comments in the code"))
+		counts = append(counts, sentence(report.Suppressed, "mistake is silenced by a comment in the code", "mistakes are silenced by comments in the code"))
 	}
 	if dismissed > 0 {
-		counts = append(counts, sentence(dismissed, "is dismissed: its conversation was resolved", "are dismissed: their conversations were resolved"))
+		counts = append(counts, sentence(dismissed, "mistake was dismissed: its conversation is resolved", "mistakes were dismissed: their conversations are resolved"))
 	}
 	if len(counts) > 0 {
 		fmt.Fprintf(&b, "\n**Not counted:** %s.\n", strings.Join(counts, "; "))

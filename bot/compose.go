@@ -64,7 +64,7 @@ func Compose(snapshot Snapshot, report check.Report, plan suggestions.Plan, conf
 			continue
 		}
 		marker := Marker{Fingerprint: e.Fingerprint, Rule: ruleOf(e.Comment), Head: snapshot.Head}
-		body := strings.TrimRight(config.Markdown(e.Comment, link), "\n") + "\n\n" + marker.String()
+		body := strings.TrimRight(config.markdown(e.Comment, link), "\n") + "\n\n" + marker.String()
 		c := ReviewComment{
 			Path:        e.Path,
 			Line:        e.Last,
@@ -94,11 +94,24 @@ func sortOut(snapshot Snapshot, plan suggestions.Plan, config Config) (entries [
 	slices.SortStableFunc(entries, func(a, b entry) int { return strongestFirst(a.Comment, b.Comment) })
 	slices.SortStableFunc(possible, strongestFirst)
 
-	standing := pair(entries, snapshot.Threads)
 	files := make(map[string]analysis.File, len(snapshot.Files))
 	for _, f := range snapshot.Files {
 		files[f.Path] = f
 	}
+	for i := range entries {
+		e := &entries[i]
+		switch {
+		case aside(e.Path) && e.Confidence() != analysis.Certain:
+			e.where = asidePath
+		case snapshot.Draft:
+			e.where = asideDraft
+		case !e.Anchored || !anchored(files[e.Path], e.First, e.Last):
+			e.where = asideAnchor
+		default:
+			e.where = inComment
+		}
+	}
+	standing := pair(entries, snapshot.Threads)
 	left := config.maxComments()
 	for i := range entries {
 		e := &entries[i]
@@ -106,19 +119,15 @@ func sortOut(snapshot Snapshot, plan suggestions.Plan, config Config) (entries [
 		switch {
 		case thread != nil && thread.Resolved:
 			e.where = asideGone
+			left-- // as when it was posted, so that nothing moves up and is posted late
 		case thread != nil:
 			e.where = inComment
 			left--
-		case aside(e.Path) && e.Confidence() != analysis.Certain:
-			e.where = asidePath
-		case snapshot.Draft:
-			e.where = asideDraft
-		case !e.Anchored || !anchored(files[e.Path], e.First, e.Last):
-			e.where = asideAnchor
+		case e.where != inComment:
 		case left <= 0:
 			e.where = fmt.Sprintf(asideCap, config.maxComments())
 		default:
-			e.where, e.post = inComment, true
+			e.post = true
 			left--
 		}
 	}
@@ -137,8 +146,8 @@ func strongestFirst(a, b suggestions.Comment) int {
 }
 
 // pair finds for each entry the own thread that says it already. Equal
-// fingerprints are paired by nearest line, each thread with one entry; threads
-// without a line (outdated) come last.
+// fingerprints are paired by nearest line, each thread with one entry; entries
+// that could be posted come first, threads without a line (outdated) last.
 func pair(entries []entry, threads []Thread) map[int]*Thread {
 	type candidate struct{ entry, thread, distance int }
 	var candidates []candidate
@@ -147,9 +156,14 @@ func pair(entries []entry, threads []Thread) map[int]*Thread {
 			if t.Fingerprint == "" || t.Fingerprint != e.Fingerprint {
 				continue
 			}
-			distance := 1 << 30
-			if t.Line > 0 {
-				distance = max(e.First-t.Line, t.Line-e.Last, 0)
+			const far = 1 << 30
+			distance := far
+			if t.Line > 0 && t.Path == e.Path {
+				// A thread stands on the last line of its comment.
+				distance = min(max(e.Last-t.Line, t.Line-e.Last), far)
+			}
+			if e.where != inComment {
+				distance += 2 * far
 			}
 			candidates = append(candidates, candidate{i, j, distance})
 		}

@@ -10,18 +10,25 @@ const CheckName = "dtypebot"
 // configuration says otherwise.
 const DefaultMaxComments = 10
 
-// Config steers Compose. The zero value composes with the defaults, except
-// that Markdown must be set.
+// Config steers Compose. The zero value composes with the defaults.
 type Config struct {
 	// MaxComments is how many mistakes of one head become comments; the rest
 	// is listed in the check run. 0 means DefaultMaxComments.
 	MaxComments int
-	// Engine is the version that the check run names, e.g. "v0.1.0".
+	// Engine is the version that the check run names, e.g. "v0.1.0"; "" names
+	// none.
 	Engine string
-	// Markdown renders a comment's body without the hidden marker. link gives
-	// the address of a line at the reviewed head. It is suggestions.Markdown
-	// in production; whatever it takes from the repository it must escape.
+	// Markdown renders a comment's body without the hidden marker; nil means
+	// suggestions.Markdown. Whatever it takes from the repository it must
+	// escape. link gives the address of a line at the reviewed head.
 	Markdown func(c suggestions.Comment, link func(path string, line int) string) string
+}
+
+func (c Config) markdown(comment suggestions.Comment, link func(path string, line int) string) string {
+	if c.Markdown != nil {
+		return c.Markdown(comment, link)
+	}
+	return suggestions.Markdown(comment, suggestions.MarkdownOptions{Link: link})
 }
 
 func (c Config) maxComments() int {
