@@ -1,0 +1,85 @@
+package bot_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"testing"
+
+	"github.com/dtypebot/dtypebot/analysis"
+	"github.com/dtypebot/dtypebot/analysis/check"
+	"github.com/dtypebot/dtypebot/bot"
+	"github.com/dtypebot/dtypebot/suggestions"
+)
+
+// fakeGitHub gives one snapshot and keeps what is posted.
+type fakeGitHub struct {
+	snapshot bot.Snapshot
+	err      error
+	posted   []bot.Review
+}
+
+func (g *fakeGitHub) Snapshot(context.Context, bot.Job) (bot.Snapshot, error) {
+	return g.snapshot, g.err
+}
+
+func (g *fakeGitHub) Post(_ context.Context, _ bot.Snapshot, review bot.Review) (bot.Posted, error) {
+	g.posted = append(g.posted, review)
+	return bot.Posted{Comments: review.Comments, Calls: []string{"review", "check-run"}}, nil
+}
+
+func TestReview(t *testing.T) {
+	job := bot.Job{Owner: "o", Name: "n", Pull: 3}
+	finding := analysis.Finding{Rule: "r", Severity: analysis.High, Confidence: analysis.Certain, Message: "m", Fingerprint: "f"}
+	plan := suggestions.Plan{Comments: []suggestions.Comment{{
+		Path: "a.py", First: 1, Last: 1, Anchored: true, Findings: []analysis.Finding{finding}, Fingerprint: "f",
+	}}}
+	analyse := func(_ context.Context, files []analysis.File) (check.Report, suggestions.Plan, error) {
+		return check.Report{Files: len(files), Findings: []analysis.Finding{finding}}, plan, nil
+	}
+	snapshot := bot.Snapshot{
+		Job: job, Head: "h", Calls: []string{"files", "graphql"},
+		Files: []analysis.File{{Path: "a.py", Hunks: []analysis.Hunk{{Start: 1, End: 2}}}},
+	}
+
+	t.Run("posts what was found", func(t *testing.T) {
+		g := &fakeGitHub{snapshot: snapshot}
+		r := bot.Reviewer{GitHub: g, Analyse: analyse}
+		posted, err := r.Review(t.Context(), job)
+		if err != nil || len(posted.Comments) != 1 {
+			t.Fatalf("posted %v, %v", posted, err)
+		}
+		if want := []string{"files", "graphql", "review", "check-run"}; !slices.Equal(posted.Calls, want) {
+			t.Errorf("calls %v, want %v", posted.Calls, want)
+		}
+	})
+	t.Run("does not analyse nothing", func(t *testing.T) {
+		g := &fakeGitHub{snapshot: bot.Snapshot{Job: job, Head: "h"}}
+		r := bot.Reviewer{GitHub: g, Analyse: func(context.Context, []analysis.File) (check.Report, suggestions.Plan, error) {
+			t.Error("called")
+			return check.Report{}, suggestions.Plan{}, nil
+		}}
+		if _, err := r.Review(t.Context(), job); err != nil || len(g.posted) != 1 || g.posted[0].Check.Conclusion != "success" {
+			t.Fatalf("posted %v, %v", g.posted, err)
+		}
+	})
+	t.Run("an analysis that cannot finish posts nothing", func(t *testing.T) {
+		broken := errors.New("killed")
+		g := &fakeGitHub{snapshot: snapshot}
+		r := bot.Reviewer{GitHub: g, Analyse: func(context.Context, []analysis.File) (check.Report, suggestions.Plan, error) {
+			return check.Report{}, suggestions.Plan{}, broken
+		}}
+		if _, err := r.Review(t.Context(), job); !errors.Is(err, broken) || len(g.posted) != 0 {
+			t.Fatalf("posted %v, %v", g.posted, err)
+		}
+	})
+	t.Run("Drop and Retry pass unchanged", func(t *testing.T) {
+		for _, want := range []error{bot.Drop{Reason: "closed"}, bot.Retry{After: 5, HandBack: true, Err: errors.New("x")}} {
+			g := &fakeGitHub{err: want}
+			r := bot.Reviewer{GitHub: g, Analyse: analyse}
+			if _, err := r.Review(t.Context(), job); err != want {
+				t.Errorf("%v became %v", want, err)
+			}
+		}
+	})
+}
