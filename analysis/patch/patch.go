@@ -182,18 +182,16 @@ func prefixed(text []byte) (_ []byte, git bool) {
 	if !bytes.HasPrefix(text, []byte(head)) && !bytes.Contains(text, []byte("\n"+head)) {
 		return text, false
 	}
+	lines := strings.SplitAfter(string(text), "\n")
 	out := make([]byte, 0, len(text)+64)
 	bare := false // inside the header of a file without prefixes
-	for line := range bytes.Lines(text) {
-		s := string(line)
+	for i, s := range lines {
 		switch {
 		case strings.HasPrefix(s, head):
 			names := strings.TrimRight(s[len(head):], "\r\n")
-			// "x.py x.py": with prefixes the two names always differ.
-			half := len(names) / 2
-			bare = len(names)%2 == 1 && names[half] == ' ' && names[:half] == names[half+1:] && names[:half] != ""
-			if bare {
-				s = head + withPrefix("a/", names[:half]) + " " + withPrefix("b/", names[:half]) + "\n"
+			from, to, ok := bareNames(names, lines[i+1:])
+			if bare = ok; bare {
+				s = head + withPrefix("a/", from) + " " + withPrefix("b/", to) + "\n"
 			}
 		case strings.HasPrefix(s, "@@ "):
 			bare = false
@@ -205,6 +203,30 @@ func prefixed(text []byte) (_ []byte, git bool) {
 		out = append(out, s...)
 	}
 	return out, true
+}
+
+// bareNames splits the names of a "diff --git" line that have no prefixes. With
+// prefixes the two names of one file differ, and those of a rename differ from
+// the names in the lines that follow.
+func bareNames(names string, rest []string) (from, to string, ok bool) {
+	if half := len(names) / 2; len(names)%2 == 1 && names[half] == ' ' && names[:half] == names[half+1:] && half > 0 {
+		return names[:half], names[:half], true
+	}
+	for _, l := range rest {
+		l = strings.TrimRight(l, "\r\n")
+		switch kind, name, _ := strings.Cut(l, " "); kind {
+		case "similarity", "dissimilarity", "old", "new", "index":
+		case "rename", "copy":
+			if name, ok := strings.CutPrefix(name, "from "); ok {
+				from = name
+			} else if name, ok := strings.CutPrefix(name, "to "); ok {
+				to = name
+			}
+		default:
+			return from, to, from != "" && names == from+" "+to
+		}
+	}
+	return from, to, from != "" && names == from+" "+to
 }
 
 // withPrefix puts a prefix before a name that may be quoted.

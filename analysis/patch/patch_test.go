@@ -77,7 +77,7 @@ func TestParse(t *testing.T) {
 	base := map[string]string{
 		"edit.py":        "a\nb\nc\nd\ne\nf\ng\nh\ni\nj\n",
 		"gone.py":        "one\ntwo\n",
-		"old name.py":    "1\n2\n3\n4\n5\n6\n7\n8\n",
+		"d/old name.py":  "1\n2\n3\n4\n5\n6\n7\n8\n",
 		"crlf.py":        "a\r\nb\r\n",
 		"noeol.py":       "a\nb",
 		"pkg/ü \"q\".py": "x\n",
@@ -86,7 +86,7 @@ func TestParse(t *testing.T) {
 	head := map[string]string{
 		"edit.py":        "a\nb\nc\nD\nD2\ne\nf\ng\nh\ni\n",
 		"new.py":         "x = 1\n",
-		"new name.py":    "1\n2\n3\n4\n5\n6\n7\neight\n",
+		"d/new name.py":  "1\n2\n3\n4\n5\n6\n7\neight\n",
 		"crlf.py":        "a\r\nB\r\n",
 		"noeol.py":       "a\nb\n",
 		"pkg/ü \"q\".py": "y\n",
@@ -107,7 +107,7 @@ func TestParse(t *testing.T) {
 			if f := got["gone.py"]; !f.Deleted || f.NewPath != "" || strings.Join(f.Removed(), "") != "one\ntwo\n" {
 				t.Errorf("deleted file: %+v", f)
 			}
-			if f := got["new name.py"]; !f.Renamed || f.OldPath != "old name.py" || f.NewPath != "new name.py" {
+			if f := got["d/new name.py"]; !f.Renamed || f.OldPath != "d/old name.py" || f.NewPath != "d/new name.py" {
 				t.Errorf("renamed file: %+v", f)
 			}
 			if f := got["bin.dat"]; !f.Binary {
