@@ -1,13 +1,145 @@
 package interp
 
-import "github.com/dtypebot/dtypebot/analysis/python"
+import (
+	"github.com/dtypebot/dtypebot/analysis/dtype"
+	"github.com/dtypebot/dtypebot/analysis/python"
+)
 
 // Options steer an evaluation. The zero value is ready to use.
-type Options struct{}
+type Options struct {
+	// Steps bounds the work: how many expressions may be evaluated. Zero
+	// means 200 per line of source, and at least 200,000.
+	Steps int
+}
 
 // Facts is what the evaluator found in one file.
-type Facts struct{}
+type Facts struct {
+	Tree *python.File
+	// Ops are the operations that may refuse their operands' dtypes, in the
+	// order of the source.
+	Ops []*Op
+	// Scopes are the functions and methods of the file and the module itself,
+	// in the order of the source.
+	Scopes []*Scope
+	// Assigned lists what is known of each assigned name, in order.
+	Assigned []Assigned
+	// Exhausted says that the budget ran out; what was not evaluated is silent.
+	Exhausted bool
+}
 
-// Eval evaluates a whole file. It never fails: what it does not understand is
-// unknown.
-func Eval(tree *python.File, opts Options) *Facts { return &Facts{} }
+// Assigned is one assignment to a name and the value that it got.
+type Assigned struct {
+	Scope *Scope
+	At    python.Node
+	Name  string
+	Value *Value
+}
+
+// OpKind says how an operation treats a dtype that does not fit.
+type OpKind uint8
+
+// The kinds of operations.
+const (
+	OpRefuses   OpKind = iota // operands of different dtypes are an error: matmul, linear, lerp, …
+	OpModule                  // call of an nn.Module whose parameters must have the input's dtype
+	OpIndexPut                // x[index] = value, index_put_, index_add_, scatter_, …: value must have x's dtype
+	OpPromotes                // operands of different dtypes are promoted: cat, stack, arithmetic
+	OpToNumPy                 // a tensor becomes an ndarray: bfloat16 is refused
+	OpFromNumPy               // an ndarray becomes a tensor
+)
+
+// An Operand is one tensor operand of an Op.
+type Operand struct {
+	Expr  python.Expr
+	Value *Value
+	Name  string // parameter name: "input", "weight", "value", "self"
+}
+
+// An Op is one operation of the program.
+type Op struct {
+	Node     python.Node // the expression, or the assignment of an indexed write
+	Stmt     python.Stmt
+	Kind     OpKind
+	Name     string // canonical: "torch.matmul", "torch.nn.Linear"
+	Written  string // as the source has it: "torch.matmul", "@", "self.proj"
+	Operands []Operand
+	Message  string // stable core of PyTorch's message
+	Autocast Autocast
+	Scope    *Scope
+	Result   *Value
+	// InScope are the tensor-like names at this place.
+	InScope map[string]*Value
+	// Equation is einsum's, if it is a literal.
+	Equation string
+}
+
+// AutocastState says whether an autocast region surrounds a place.
+type AutocastState uint8
+
+// The states. A function that no region surrounds lexically may still be
+// called inside one: AutocastNone.
+const (
+	AutocastNone AutocastState = iota
+	AutocastOn
+	AutocastMaybe // enabled= is not a literal, or a custom_fwd decorator
+	AutocastOff   // enabled=False
+)
+
+// Autocast is the innermost lexical autocast region.
+type Autocast struct {
+	State  AutocastState
+	Device string     // "cuda", "cpu" or "" if unknown
+	DType  dtype.Type // Unknown if unknown
+	At     python.Node
+}
+
+// A Scope is one function, method, or the module.
+type Scope struct {
+	Name   string // qualified: "LiftNet.forward"; "" for the module
+	Def    *python.FuncDef
+	Class  *Class
+	Parent *Scope
+	Params []*Value
+	Return *Value // what it returns, joined; nil if nothing
+	// Casts counts explicit dtype propagation in this scope: .to(x.dtype),
+	// dtype=x.dtype, type_as, new_*, *_like.
+	Propagates []python.Node
+	// Half lists words of half precision in this scope: half literals,
+	// .half(), autocast.
+	Half []python.Node
+}
+
+// A Class is one class of the file.
+type Class struct {
+	Name     string
+	Def      *python.ClassDef
+	Bases    []*Value
+	Module   bool // derives from torch.nn.Module, as far as the file shows
+	Function bool // derives from torch.autograd.Function
+	Methods  map[string]*Function
+	// Attrs are the attributes that __init__ leaves, Set those that other
+	// methods assign too.
+	Attrs map[string]*Value
+	Set   map[string]bool
+	self  *Value
+	ready bool
+	roots map[string]*dtype.Root
+	scope *Scope
+}
+
+// A Function is one function of the file.
+type Function struct {
+	Name  string
+	Def   *python.FuncDef
+	Class *Class // nil for a plain function
+	Scope *Scope
+	// Params are the values that the parameters have inside.
+	Params []*Value
+	Return *Value
+	state  uint8 // 0 not evaluated, 1 being evaluated, 2 done
+	frame  *frame
+	static bool
+	class_ bool
+	prop   bool
+	skip   bool // triton, overload: not evaluated
+}

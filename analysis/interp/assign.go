@@ -1,0 +1,350 @@
+package interp
+
+import (
+	"strings"
+
+	"github.com/dtypebot/dtypebot/analysis/dtype"
+	"github.com/dtypebot/dtypebot/analysis/python"
+)
+
+func (e *evaluator) assign(s *python.Assign) {
+	if s.Value == nil { // a bare annotation
+		if n, ok := s.Targets[0].(*python.Name); ok {
+			if v := e.annotated(s.Annotation, n.ID, n); v.Kind != KindOpen {
+				e.set(n.ID, v)
+			}
+		}
+		return
+	}
+	if s.Op != "" {
+		e.augmented(s)
+		return
+	}
+	v := e.expr(s.Value)
+	for _, t := range s.Targets {
+		e.bind(t, v, s)
+	}
+}
+
+// augmented is x += y: an in-place operation keeps x's dtype for a tensor.
+func (e *evaluator) augmented(s *python.Assign) {
+	target := s.Targets[0]
+	x := e.expr(target)
+	y := e.expr(s.Value)
+	if x.Kind == KindTensor || x.Kind == KindOpen && y.tensorish() {
+		x = x.Tensor()
+		if s.Op == "@" {
+			v := e.matmul(s, "@", "torch.matmul", target, x, s.Value, y)
+			e.bind(target, v, s)
+			return
+		}
+		if x.DType.IsUnknown() {
+			e.bind(target, &Value{Kind: KindTensor, DType: dtype.Unknown}, s)
+			return
+		}
+		// A Python number made from an open value (n += 1) keeps its root too.
+		v := x.derived(s, HowKeep, s.Op+"=", x, y)
+		e.rebind(target, v, s)
+		return
+	}
+	e.rebind(target, e.arith(s, s.Op, target, x, s.Value, y), s)
+}
+
+// rebind is bind for a target that was read: subscripts are left alone.
+func (e *evaluator) rebind(t python.Expr, v *Value, s python.Stmt) {
+	switch t.(type) {
+	case *python.Name, *python.Attribute:
+		e.bind(t, v, s)
+	}
+}
+
+// bind assigns a value to a target.
+func (e *evaluator) bind(t python.Expr, v *Value, s python.Stmt) {
+	switch t := t.(type) {
+	case *python.Name:
+		if v.Kind == KindOpen && v.root != nil && strings.HasSuffix(v.root.Name, ")") {
+			v.root.Name = t.ID // the result of an unknown call takes the name that it gets
+		}
+		e.set(t.ID, v)
+		e.record(t, t.ID, v, s)
+	case *python.Attribute:
+		if path, ok := dotted(t); ok {
+			e.forgetPaths(path)
+			e.frame.vars[path] = v
+			if path == "self."+t.Sel && e.frame.scope.Class != nil {
+				e.record(t, path, v, s)
+			}
+		} else {
+			e.expr(t.X)
+		}
+	case *python.Subscript:
+		e.store(t, v, s)
+	case *python.Starred:
+		e.bind(t.X, &Value{Kind: KindSequence, Elem: v}, s)
+	case *python.Seq:
+		e.unpack(t.Xs, v, s)
+	default:
+		e.forgetAll(t)
+	}
+}
+
+func (e *evaluator) record(at python.Node, name string, v *Value, s python.Stmt) {
+	if s == nil {
+		return
+	}
+	m := e.assigned[s]
+	if m == nil {
+		m = map[string]int{}
+		e.assigned[s] = m
+	}
+	a := Assigned{Scope: e.frame.scope, At: at, Name: name, Value: v}
+	if i, ok := m[name]; ok {
+		e.facts.Assigned[i] = a
+		return
+	}
+	m[name] = len(e.facts.Assigned)
+	e.facts.Assigned = append(e.facts.Assigned, a)
+}
+
+func (e *evaluator) unpack(targets []python.Expr, v *Value, s python.Stmt) {
+	if v.Kind == KindSequence && v.Elem == nil {
+		star := -1
+		for i, t := range targets {
+			if _, ok := t.(*python.Starred); ok {
+				star = i
+			}
+		}
+		switch {
+		case star < 0 && len(targets) == len(v.Elems):
+			for i, t := range targets {
+				e.bind(t, v.Elems[i], s)
+			}
+			return
+		case star >= 0 && len(v.Elems) >= len(targets)-1:
+			tail := len(targets) - star - 1
+			for i, t := range targets[:star] {
+				e.bind(t, v.Elems[i], s)
+			}
+			rest := targets[star].(*python.Starred)
+			e.bind(rest.X, &Value{Kind: KindSequence, Elems: v.Elems[star : len(v.Elems)-tail]}, s)
+			for i, t := range targets[star+1:] {
+				e.bind(t, v.Elems[len(v.Elems)-tail+i], s)
+			}
+			return
+		}
+	}
+	for _, t := range targets {
+		item := e.iterate(v, t)
+		if item.Kind == KindUnknown || item.Kind == KindOpen {
+			// Each target is a definition of its own.
+			item = e.open(t, e.file.Text(t.Pos()))
+		}
+		if st, ok := t.(*python.Starred); ok {
+			e.bind(st.X, &Value{Kind: KindSequence, Elem: item}, s)
+			continue
+		}
+		e.bind(t, item, s)
+	}
+}
+
+// open returns a value of a root of its own: the result of something unknown.
+// The root is the same one whenever the place is evaluated again.
+func (e *evaluator) open(at python.Node, name string) *Value {
+	if len(name) > 60 {
+		name = name[:57] + "…)"
+	}
+	return &Value{Kind: KindOpen, At: at, root: e.rootAt(at, name, dtype.Open), How: HowOther, file: e.file}
+}
+
+// iterate returns an element of an iterable.
+func (e *evaluator) iterate(v *Value, at python.Node) *Value {
+	switch v.Kind {
+	case KindSequence:
+		return v.element()
+	case KindTensor:
+		return v.derived(at, HowKeep, "iteration", v).reranked(dtype.RankUnknown)
+	case KindDict:
+		return &Value{Kind: KindString}
+	}
+	return e.open(at, e.file.Text(at.Pos()))
+}
+
+func (v *Value) reranked(r dtype.Rank) *Value {
+	if v.Rank == r {
+		return v
+	}
+	c := *v
+	c.Rank = r
+	return &c
+}
+
+// dotted returns the path of an attribute chain over a name.
+func dotted(x python.Expr) (string, bool) {
+	switch x := x.(type) {
+	case *python.Name:
+		return x.ID, true
+	case *python.Attribute:
+		if p, ok := dotted(x.X); ok {
+			return p + "." + x.Sel, true
+		}
+	}
+	return "", false
+}
+
+// truthValue is what is known of a condition without evaluating it.
+type truthValue uint8
+
+const (
+	sometimes truthValue = iota
+	always
+	never
+)
+
+// truth knows only what names a fixed value: True, False, TYPE_CHECKING, and
+// comparisons of a value with None.
+func (e *evaluator) truth(c python.Expr) truthValue {
+	switch c := c.(type) {
+	case *python.Lit:
+		switch c.Kind {
+		case "true":
+			return always
+		case "false", "none":
+			return never
+		}
+	case *python.Unary:
+		if c.Op == "not" {
+			switch e.truth(c.X) {
+			case always:
+				return never
+			case never:
+				return always
+			}
+		}
+	case *python.Compare:
+		if len(c.Xs) == 2 && (c.Ops[0] == "is" || c.Ops[0] == "is not") && isNone(c.Xs[1]) {
+			path, ok := dotted(c.Xs[0])
+			if !ok {
+				return sometimes
+			}
+			v, ok := e.get(path)
+			if !ok {
+				return sometimes
+			}
+			isNone := sometimes
+			switch {
+			case v.Kind == KindNone:
+				isNone = always
+			case v.Kind != KindUnknown && v.Kind != KindOpen && v.Kind != KindNumber && v.Kind != KindString && !v.Maybe && v.How != HowParam:
+				isNone = never
+			}
+			if c.Ops[0] == "is not" {
+				switch isNone {
+				case always:
+					return never
+				case never:
+					return always
+				}
+			}
+			return isNone
+		}
+	}
+	return sometimes
+}
+
+func isNone(x python.Expr) bool {
+	l, ok := x.(*python.Lit)
+	return ok && l.Kind == "none"
+}
+
+// narrow applies what a condition says of the names in it.
+func (e *evaluator) narrow(c python.Expr, holds bool) {
+	switch c := c.(type) {
+	case *python.Unary:
+		if c.Op == "not" {
+			e.narrow(c.X, !holds)
+		}
+	case *python.BoolOp:
+		if (c.Op == "and") == holds {
+			e.narrow(c.X, holds)
+			e.narrow(c.Y, holds)
+		}
+	case *python.Compare:
+		if len(c.Xs) != 2 {
+			return
+		}
+		op := c.Ops[0]
+		switch {
+		case (op == "is" || op == "is not") && isNone(c.Xs[1]):
+			path, ok := dotted(c.Xs[0])
+			if !ok {
+				return
+			}
+			v, ok := e.get(path)
+			if !ok {
+				return
+			}
+			if (op == "is") == holds {
+				if v.Maybe || v.Kind == KindOpen || v.Kind == KindUnknown {
+					e.frame.vars[path] = &Value{Kind: KindNone}
+				}
+			} else if v.Maybe {
+				n := *v
+				n.Maybe = false
+				e.frame.vars[path] = &n
+			}
+		case op == "==" || op == "!=" || op == "is" || op == "is not":
+			if (op == "==" || op == "is") == holds {
+				e.equate(c.Xs[0], c.Xs[1])
+			}
+		case op == "in" && holds:
+			if seq, ok := c.Xs[1].(*python.Seq); ok {
+				var types []dtype.Type
+				for _, x := range seq.Xs {
+					v := e.quiet(x)
+					if v.Kind != KindDType {
+						return
+					}
+					types = append(types, v.DType)
+				}
+				e.narrowDType(c.Xs[0], dtype.Join(types...))
+			}
+		}
+	}
+}
+
+// equate narrows a.dtype == b.dtype and a.dtype == torch.float16.
+func (e *evaluator) equate(a, b python.Expr) {
+	x, y := e.quiet(a), e.quiet(b)
+	if y.Kind == KindDType && y.DType.Known() {
+		if e.narrowDType(a, y.DType) {
+			return
+		}
+	}
+	if x.Kind == KindDType && x.DType.Known() {
+		e.narrowDType(b, x.DType)
+	}
+}
+
+// narrowDType sets the dtype of NAME in NAME.dtype.
+func (e *evaluator) narrowDType(at python.Expr, t dtype.Type) bool {
+	attr, ok := at.(*python.Attribute)
+	if !ok || attr.Sel != "dtype" {
+		return false
+	}
+	path, ok := dotted(attr.X)
+	if !ok {
+		return false
+	}
+	v, ok := e.get(path)
+	if !ok || !v.tensorish() {
+		return false
+	}
+	n := v.Tensor().derived(at, HowKeep, "checked", v)
+	n.DType = t
+	e.frame.vars[path] = n
+	return true
+}
+
+// quiet evaluates an expression for its value alone; a second evaluation of an
+// expression records nothing new.
+func (e *evaluator) quiet(x python.Expr) *Value { return e.expr(x) }

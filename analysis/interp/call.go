@@ -1,0 +1,394 @@
+package interp
+
+import (
+	"strings"
+
+	"github.com/dtypebot/dtypebot/analysis/dtype"
+	"github.com/dtypebot/dtypebot/analysis/python"
+)
+
+// args are the evaluated arguments of one call.
+type args struct {
+	call  *python.Call
+	exprs []python.Expr
+	pos   []*Value
+	names map[string]int // keyword -> index into kwExprs and kw
+	kwX   []python.Expr
+	kw    []*Value
+	star  bool // *args or **kwargs stand in the call
+}
+
+// arg returns an argument by position or keyword.
+func (a *args) arg(i int, names ...string) (*Value, python.Expr) {
+	if i >= 0 && i < len(a.pos) {
+		return a.pos[i], a.exprs[i]
+	}
+	for _, n := range names {
+		if k, ok := a.names[n]; ok {
+			return a.kw[k], a.kwX[k]
+		}
+	}
+	return nil, nil
+}
+
+func (a *args) key(name string) (*Value, python.Expr) { return a.arg(-1, name) }
+
+func (e *evaluator) args(x *python.Call) *args {
+	a := &args{call: x, names: map[string]int{}}
+	for _, g := range x.Args {
+		v := e.expr(g.Value)
+		switch {
+		case g.Star == 1 && v.Kind == KindSequence && v.Elem == nil:
+			for _, el := range v.Elems {
+				a.pos, a.exprs = append(a.pos, el), append(a.exprs, g.Value)
+			}
+		case g.Star > 0:
+			a.star = true
+		case g.Name != "":
+			a.names[g.Name] = len(a.kw)
+			a.kw, a.kwX = append(a.kw, v), append(a.kwX, g.Value)
+		default:
+			a.pos, a.exprs = append(a.pos, v), append(a.exprs, g.Value)
+		}
+	}
+	return a
+}
+
+func (e *evaluator) call(x *python.Call) *Value {
+	fn := e.expr(x.Func)
+	a := e.args(x)
+	e.depth++
+	defer func() { e.depth-- }()
+	if e.depth > 200 {
+		return unknown()
+	}
+	switch fn.Kind {
+	case KindLibrary:
+		return e.libraryCall(x, fn.Name, a)
+	case KindMethod:
+		return e.methodCall(x, fn, a)
+	case KindFunction:
+		if fn.Func.static || fn.Func.Class == nil || fn.Recv == nil {
+			return e.userCall(x, fn.Func, nil, a)
+		}
+		return e.userCall(x, fn.Func, fn.Recv, a)
+	case KindClass:
+		return e.construct(x, fn.Class, a)
+	case KindInstance:
+		for _, name := range []string{"forward", "__call__"} {
+			if m := fn.Class.method(name); m != nil && fn.DType.Empty() {
+				return e.userCall(x, m, fn, a)
+			}
+		}
+	case KindModule:
+		return e.moduleCall(x, fn, a)
+	case KindDType: // np.float32(x)
+		if strings.HasPrefix(fn.Name, "numpy.") {
+			if v, _ := a.arg(0); v != nil && (v.Kind == KindArray || v.Kind == KindSequence) {
+				return &Value{Kind: KindArray, DType: fn.DType, Rank: dtype.RankDim}
+			}
+			return &Value{Kind: KindNumPy, DType: fn.DType}
+		}
+	}
+	return e.open(x, e.file.Text(x.Pos()))
+}
+
+// construct is Class(...): an instance.
+func (e *evaluator) construct(x *python.Call, c *Class, a *args) *Value {
+	e.ensure(c)
+	return &Value{Kind: KindInstance, Class: c, At: x}
+}
+
+// maxCallDepth bounds the evaluation of callees from callers: what lies deeper
+// is evaluated later, from the top.
+const maxCallDepth = 12
+
+// userCall is a call of a function of this file: the summary with the
+// parameters' roots replaced by what the arguments are.
+func (e *evaluator) userCall(x *python.Call, fn *Function, recv *Value, a *args) *Value {
+	if fn.skip || e.callDepth > maxCallDepth {
+		return e.open(x, e.file.Text(x.Pos()))
+	}
+	e.callDepth++
+	ok := e.summary(fn)
+	e.callDepth--
+	if !ok || fn.Return == nil || isGenerator(fn.Def) || fn.Def.Async {
+		return e.open(x, e.file.Text(x.Pos()))
+	}
+	bound := map[*dtype.Root]*Value{}
+	params := fn.Params
+	defs := fn.Def.Params
+	if recv != nil && !fn.static && len(params) > 0 {
+		params, defs = params[1:], defs[1:]
+	}
+	i := 0
+	for k, p := range params {
+		d := defs[k]
+		if p == nil || p.root == nil && p.Kind != KindTensor {
+			if d.Star == 0 && !d.KeywordOnly {
+				i++
+			}
+			continue
+		}
+		root := p.root
+		if root == nil {
+			root, _ = p.DType.Root()
+		}
+		if root == nil {
+			i++
+			continue
+		}
+		var v *Value
+		switch {
+		case d.Star > 0:
+		case !d.KeywordOnly && i < len(a.pos):
+			v = a.pos[i]
+			i++
+		default:
+			v, _ = a.key(d.Name)
+			if !d.KeywordOnly {
+				i++
+			}
+			if v == nil && d.Default != nil && !a.star {
+				v = &Value{Kind: KindNone}
+				if l, ok := d.Default.(*python.Lit); ok && l.Kind != "none" {
+					v = unknown()
+				}
+			}
+		}
+		if v == nil {
+			v = unknown()
+		}
+		bound[root] = v
+	}
+	r := e.substitute(fn.Return, bound, 0)
+	if r.Kind == KindUnknown || r.Kind == KindNone {
+		if r.Kind == KindNone {
+			return r
+		}
+		return e.open(x, e.file.Text(x.Pos()))
+	}
+	if r == fn.Return || r.Kind == KindTensor {
+		c := *r
+		c.At, c.How, c.Op, c.From = x, HowCall, e.file.Text(x.Func.Pos()), append([]*Value{fn.Return}, a.pos...)
+		return &c
+	}
+	return r
+}
+
+// substitute replaces parameters by arguments in a value.
+func (e *evaluator) substitute(v *Value, bound map[*dtype.Root]*Value, depth int) *Value {
+	if v == nil || depth > 6 {
+		return unknown()
+	}
+	switch v.Kind {
+	case KindOpen:
+		if b, ok := bound[v.root]; ok {
+			return b
+		}
+		return v
+	case KindTensor, KindDType, KindArray:
+		t := v.DType.Substitute(func(r *dtype.Root) (dtype.Type, bool) {
+			b, ok := bound[r]
+			if !ok {
+				return dtype.Type{}, false
+			}
+			switch b.Kind {
+			case KindTensor, KindDType:
+				return b.DType, true
+			case KindOpen:
+				return dtype.Of(b.root), true
+			}
+			return dtype.Unknown, true
+		})
+		if t.Equal(v.DType) {
+			return v
+		}
+		c := *v
+		c.DType = t
+		return &c
+	case KindSequence:
+		c := &Value{Kind: KindSequence, Name: v.Name}
+		if v.Elem != nil {
+			c.Elem = e.substitute(v.Elem, bound, depth+1)
+		}
+		for _, el := range v.Elems {
+			c.Elems = append(c.Elems, e.substitute(el, bound, depth+1))
+		}
+		return c
+	case KindDict:
+		c := &Value{Kind: KindDict, Fields: map[string]*Value{}}
+		for k, f := range v.Fields {
+			c.Fields[k] = e.substitute(f, bound, depth+1)
+		}
+		return c
+	}
+	return v
+}
+
+func isGenerator(d *python.FuncDef) bool {
+	found := false
+	for _, s := range d.Body {
+		python.Inspect(s, func(n python.Node) bool {
+			switch n.(type) {
+			case *python.Yield:
+				found = true
+			case *python.FuncDef, *python.Lambda, *python.ClassDef:
+				return false
+			}
+			return !found
+		})
+	}
+	return found
+}
+
+// summary evaluates a function once. It reports whether the summary is ready;
+// in a recursion it is not.
+func (e *evaluator) summary(fn *Function) bool {
+	switch fn.state {
+	case 1:
+		return false
+	case 2:
+		return true
+	}
+	fn.state = 1
+	if fn.Class != nil && fn.Name != "__init__" {
+		e.ensure(fn.Class)
+		if fn.state == 2 {
+			return true
+		}
+	}
+	savedFrame, savedCast, savedStmt := e.frame, e.autocast, e.stmt
+	e.frame = &frame{vars: map[string]*Value{}, parent: fn.frame, scope: fn.Scope}
+	e.autocast = nil
+	for _, d := range fn.Def.Decorators {
+		if a, ok := e.autocastRegion(d); ok {
+			e.autocast = append(e.autocast, a)
+			fn.Scope.Half = append(fn.Scope.Half, d)
+		}
+	}
+	for i, p := range fn.Def.Params {
+		v := e.param(fn, i, p)
+		fn.Params = append(fn.Params, v)
+		if p.Name != "" {
+			e.frame.vars[p.Name] = v
+		}
+	}
+	fn.Scope.Params = fn.Params
+	e.block(fn.Def.Body)
+	if !e.frame.dead {
+		e.frame.ret = joinValues(e.frame.ret, &Value{Kind: KindNone})
+	}
+	fn.Return = e.frame.ret
+	fn.Scope.Return = fn.Return
+	if fn.Class != nil && fn.Name == "__init__" {
+		fn.Class.collect(e, e.frame.vars)
+	}
+	e.frame, e.autocast, e.stmt = savedFrame, savedCast, savedStmt
+	fn.state = 2
+	return true
+}
+
+// param returns the value of a parameter inside its function.
+func (e *evaluator) param(fn *Function, i int, p python.Param) *Value {
+	if i == 0 && fn.Class != nil && !fn.static && p.Star == 0 {
+		if fn.class_ {
+			return &Value{Kind: KindClass, Class: fn.Class}
+		}
+		return fn.Class.self
+	}
+	switch p.Star {
+	case 1:
+		return &Value{Kind: KindSequence, Elem: e.open(paramNode{p.Span}, "*"+p.Name)}
+	case 2:
+		return unknown()
+	}
+	v := e.annotated(p.Annotation, p.Name, paramNode{p.Span})
+	if p.Default != nil {
+		switch d := p.Default.(type) {
+		case *python.Lit:
+			if d.Kind == "none" {
+				return v.maybe()
+			}
+			if v.Kind == KindOpen {
+				n := *e.eval(d)
+				n.Known = false
+				return &n
+			}
+		case *python.Str:
+			if v.Kind == KindOpen {
+				return &Value{Kind: KindString}
+			}
+		default:
+			if v.Kind == KindOpen {
+				if dv := e.quiet(d); dv.Kind == KindDType {
+					return &Value{Kind: KindDType, DType: dtype.Of(v.root), root: v.root, How: HowParam, At: v.At, file: e.file}
+				}
+			}
+		}
+	}
+	return v
+}
+
+// paramNode is a parameter as a key of roots.
+type paramNode struct{ python.Span }
+
+// annotated returns the value that an annotation promises for a name.
+func (e *evaluator) annotated(ann python.Expr, name string, at python.Node) *Value {
+	v := &Value{Kind: KindOpen, At: at, root: e.rootAt(at, name, dtype.Open), How: HowParam, Op: name, file: e.file}
+	if ann == nil {
+		return v
+	}
+	text := strings.Trim(strings.ReplaceAll(e.file.Text(ann.Pos()), " ", ""), `"'`)
+	maybe := false
+	for {
+		switch {
+		case strings.HasPrefix(text, "Optional[") && strings.HasSuffix(text, "]"):
+			text, maybe = text[len("Optional["):len(text)-1], true
+			continue
+		case strings.HasPrefix(text, "typing.Optional[") && strings.HasSuffix(text, "]"):
+			text, maybe = text[len("typing.Optional["):len(text)-1], true
+			continue
+		case strings.HasSuffix(text, "|None"):
+			text, maybe = strings.TrimSuffix(text, "|None"), true
+			continue
+		}
+		break
+	}
+	tensor := func(t dtype.Type) {
+		v = &Value{Kind: KindTensor, DType: t, At: at, How: HowParam, Op: name, file: e.file}
+	}
+	switch text {
+	case "Tensor", "torch.Tensor", "th.Tensor", "torch.FloatTensor", "FloatTensor":
+		tensor(dtype.Of(v.root))
+	case "torch.LongTensor", "LongTensor":
+		tensor(dtype.Exact(dtype.Int64))
+	case "torch.IntTensor":
+		tensor(dtype.Exact(dtype.Int32))
+	case "torch.BoolTensor", "BoolTensor":
+		tensor(dtype.Exact(dtype.Bool))
+	case "int":
+		v = e.pyInt()
+	case "float":
+		v = e.pyFloat()
+	case "bool":
+		v = e.pyBool()
+	case "str":
+		v = &Value{Kind: KindString}
+	case "torch.dtype":
+		v = &Value{Kind: KindDType, DType: dtype.Of(v.root), root: v.root, At: at, How: HowParam, Op: name, file: e.file}
+	case "torch.device":
+		v = &Value{Kind: KindDevice}
+	case "np.ndarray", "numpy.ndarray", "ndarray":
+		v = &Value{Kind: KindArray, DType: dtype.Unknown}
+	case "List[Tensor]", "list[Tensor]", "List[torch.Tensor]", "list[torch.Tensor]", "Sequence[Tensor]", "Tuple[Tensor,...]", "tuple[Tensor,...]":
+		v = &Value{Kind: KindSequence, Elem: v}
+	}
+	if v.How == HowOther {
+		v.How, v.At = HowParam, at
+	}
+	if maybe {
+		v = v.maybe()
+	}
+	return v
+}

@@ -1,0 +1,547 @@
+package interp
+
+import (
+	"maps"
+	"sort"
+	"strings"
+
+	"github.com/dtypebot/dtypebot/analysis/dtype"
+	"github.com/dtypebot/dtypebot/analysis/python"
+)
+
+// A frame is the variables of one scope. vars is replaced while branches are
+// evaluated; keys are names and dotted paths ("self.cache").
+type frame struct {
+	vars   map[string]*Value
+	parent *frame
+	scope  *Scope
+	// globals are the names that a global or nonlocal statement names.
+	globals map[string]bool
+	dead    bool
+	// breaks and continues collect the states that leave the loop body.
+	breaks, continues []map[string]*Value
+	inLoop            bool
+	ret               *Value
+}
+
+// evaluator walks one file. Each function is evaluated once with roots for its
+// parameters; a call of it substitutes the roots in what it returns.
+type evaluator struct {
+	file     *python.File
+	facts    *Facts
+	frame    *frame
+	module   *frame
+	autocast []Autocast
+	stmt     python.Stmt
+	ops      map[python.Node]*Op
+	assigned map[python.Node]map[string]int
+	roots    map[python.Node]*dtype.Root
+	nextRoot int
+	steps    int
+	depth    int
+	// callDepth counts callees that are evaluated from their callers.
+	callDepth int
+	deflt     dtype.Type
+	pending   []*Function
+	funcs     map[*python.FuncDef]*Function
+}
+
+// Eval evaluates a whole file. It never fails: what it does not understand is
+// unknown, and what lies beyond the budget is silent.
+func Eval(tree *python.File, opts Options) *Facts {
+	steps := opts.Steps
+	if steps == 0 {
+		steps = max(200_000, 200*tree.LineCount())
+	}
+	e := &evaluator{
+		file: tree, facts: &Facts{Tree: tree}, ops: map[python.Node]*Op{}, roots: map[python.Node]*dtype.Root{},
+		assigned: map[python.Node]map[string]int{}, funcs: map[*python.FuncDef]*Function{}, steps: steps, deflt: dtype.Default,
+	}
+	if changesDefault(tree) {
+		e.deflt = dtype.Unknown
+	}
+	scope := &Scope{}
+	e.facts.Scopes = append(e.facts.Scopes, scope)
+	e.module = &frame{vars: map[string]*Value{}, scope: scope}
+	e.frame = e.module
+	e.block(tree.Body)
+	e.module.dead = false
+	e.drain()
+	for _, op := range e.ops {
+		e.facts.Ops = append(e.facts.Ops, op)
+	}
+	sort.Slice(e.facts.Ops, func(i, j int) bool {
+		a, b := e.facts.Ops[i], e.facts.Ops[j]
+		if p, q := a.Node.Pos(), b.Node.Pos(); p != q {
+			if p.Start != q.Start {
+				return p.Start < q.Start
+			}
+			return p.End < q.End
+		}
+		return a.Kind < b.Kind
+	})
+	sort.SliceStable(e.facts.Scopes, func(i, j int) bool { return e.facts.Scopes[i].start() < e.facts.Scopes[j].start() })
+	e.facts.Exhausted = e.steps <= 0
+	return e.facts
+}
+
+func (s *Scope) start() uint32 {
+	if s.Def == nil {
+		return 0
+	}
+	return s.Def.Pos().Start
+}
+
+// drain evaluates the functions and classes that no call has reached yet.
+func (e *evaluator) drain() {
+	for i := 0; i < len(e.pending); i++ {
+		e.summary(e.pending[i])
+	}
+	e.pending = nil
+}
+
+// changesDefault reports whether the file sets the default dtype; then nothing
+// is known of it.
+func changesDefault(f *python.File) bool {
+	return strings.Contains(f.Source, "set_default_dtype") || strings.Contains(f.Source, "set_default_tensor_type")
+}
+
+// spend counts one step and reports whether the budget is used up.
+func (e *evaluator) spend() bool {
+	e.steps--
+	return e.steps <= 0
+}
+
+func (e *evaluator) block(list []python.Stmt) {
+	for _, s := range list {
+		if e.frame.dead || e.spend() {
+			return
+		}
+		e.statement(s)
+	}
+}
+
+func (e *evaluator) statement(s python.Stmt) {
+	outer := e.stmt
+	e.stmt = s
+	defer func() { e.stmt = outer }()
+	switch s := s.(type) {
+	case *python.ExprStmt:
+		e.expr(s.X)
+	case *python.Assign:
+		e.assign(s)
+	case *python.Return:
+		v := &Value{Kind: KindNone}
+		if s.X != nil {
+			v = e.expr(s.X)
+		}
+		e.frame.ret = joinValues(e.frame.ret, v)
+		e.frame.dead = true
+	case *python.If:
+		e.ifStmt(s)
+	case *python.For:
+		it := e.expr(s.Iter)
+		e.loop(func() {
+			e.bind(s.Target, e.iterate(it, s.Iter), s)
+		}, s.Body, s.Else)
+	case *python.While:
+		e.loop(func() { e.expr(s.Cond) }, s.Body, s.Else)
+	case *python.With:
+		e.withStmt(s)
+	case *python.Try:
+		before := maps.Clone(e.frame.vars)
+		e.block(s.Body)
+		if !e.frame.dead {
+			e.block(s.Else)
+		}
+		after, dead := e.frame.vars, e.frame.dead
+		ends := []map[string]*Value{}
+		if !dead {
+			ends = append(ends, after)
+		}
+		for _, h := range s.Handlers {
+			e.frame.vars, e.frame.dead = joinVars(before, after), false
+			if h.Type != nil {
+				e.expr(h.Type)
+			}
+			if h.Name != "" {
+				e.set(h.Name, unknown())
+			}
+			e.block(h.Body)
+			if !e.frame.dead {
+				ends = append(ends, e.frame.vars)
+			}
+		}
+		e.resume(ends, before)
+		wasDead := e.frame.dead
+		e.frame.dead = false
+		e.block(s.Finally)
+		e.frame.dead = e.frame.dead || wasDead
+	case *python.Match:
+		e.expr(s.Subject)
+		before := e.frame.vars
+		ends := []map[string]*Value{before}
+		for _, c := range s.Cases {
+			e.frame.vars, e.frame.dead = maps.Clone(before), false
+			for _, b := range c.Binds {
+				e.set(b, unknown())
+			}
+			if c.Guard != nil {
+				e.expr(c.Guard)
+			}
+			e.block(c.Body)
+			if !e.frame.dead {
+				ends = append(ends, e.frame.vars)
+			}
+		}
+		e.resume(ends, before)
+	case *python.Import:
+		e.importStmt(s)
+	case *python.Raise:
+		if s.X != nil {
+			e.expr(s.X)
+		}
+		e.frame.dead = true
+	case *python.Assert:
+		e.expr(s.Cond)
+		e.narrow(s.Cond, true)
+	case *python.Delete:
+		for _, t := range s.Targets {
+			if n, ok := t.(*python.Name); ok {
+				e.forget(n.ID)
+			}
+		}
+	case *python.Global:
+		if e.frame.globals == nil {
+			e.frame.globals = map[string]bool{}
+		}
+		for _, n := range s.Names {
+			e.frame.globals[n] = true
+		}
+	case *python.Branch:
+		switch s.Kind {
+		case "break":
+			e.frame.breaks = append(e.frame.breaks, e.frame.vars)
+			e.frame.dead = true
+		case "continue":
+			e.frame.continues = append(e.frame.continues, e.frame.vars)
+			e.frame.dead = true
+		}
+	case *python.FuncDef:
+		e.funcDef(s, nil)
+	case *python.ClassDef:
+		e.classDef(s)
+	case *python.BadStmt:
+		e.forgetAll(s)
+	}
+}
+
+// forgetAll makes every name that a statement that was not understood may
+// assign unknown.
+func (e *evaluator) forgetAll(n python.Node) {
+	python.Inspect(n, func(n python.Node) bool {
+		if n, ok := n.(*python.Name); ok {
+			e.forget(n.ID)
+		}
+		return true
+	})
+}
+
+// resume continues with the join of the ends; none means unreachable.
+func (e *evaluator) resume(ends []map[string]*Value, fallback map[string]*Value) {
+	if len(ends) == 0 {
+		e.frame.vars, e.frame.dead = fallback, true
+		return
+	}
+	j := ends[0]
+	for _, m := range ends[1:] {
+		j = joinVars(j, m)
+	}
+	e.frame.vars, e.frame.dead = j, false
+}
+
+// joinVars joins two states. A name that only one path binds keeps its value:
+// reading it on the other path would be an error of its own.
+func joinVars(a, b map[string]*Value) map[string]*Value {
+	out := make(map[string]*Value, max(len(a), len(b)))
+	for k, x := range a {
+		y, ok := b[k]
+		switch {
+		case !ok && strings.Contains(k, "."):
+			continue // on the other path the attribute is what it was: unknown here
+		case !ok || x == y:
+			out[k] = x
+		default:
+			out[k] = joinValues(x, y)
+		}
+	}
+	for k, y := range b {
+		if _, ok := a[k]; !ok && !strings.Contains(k, ".") {
+			out[k] = y
+		}
+	}
+	return out
+}
+
+func (e *evaluator) ifStmt(s *python.If) {
+	truth := e.truth(s.Cond)
+	e.expr(s.Cond)
+	before := e.frame.vars
+	var ends []map[string]*Value
+	if truth != never {
+		e.frame.vars = maps.Clone(before)
+		e.narrow(s.Cond, true)
+		e.block(s.Body)
+		if !e.frame.dead {
+			ends = append(ends, e.frame.vars)
+		}
+	}
+	e.frame.dead = false
+	if truth != always {
+		e.frame.vars = maps.Clone(before)
+		e.narrow(s.Cond, false)
+		e.block(s.Else)
+		if !e.frame.dead {
+			ends = append(ends, e.frame.vars)
+		}
+	}
+	e.resume(ends, before)
+}
+
+// loop evaluates a body until the state is stable; after three rounds what
+// still changes is unknown.
+func (e *evaluator) loop(head func(), body, orElse []python.Stmt) {
+	f := e.frame
+	breaks, continues, inLoop := f.breaks, f.continues, f.inLoop
+	f.breaks, f.inLoop = nil, true
+	entry := maps.Clone(f.vars)
+	for round := 0; ; round++ {
+		f.continues = nil
+		f.vars = maps.Clone(entry)
+		head()
+		e.block(body)
+		var end map[string]*Value
+		if !f.dead {
+			end = f.vars
+		}
+		for _, c := range f.continues {
+			if end == nil {
+				end = c
+			} else {
+				end = joinVars(end, c)
+			}
+		}
+		f.dead = false
+		if end == nil {
+			break
+		}
+		next := joinVars(entry, end)
+		if equalVars(entry, next) || e.steps <= 0 {
+			break
+		}
+		if round >= 2 {
+			for k, v := range next {
+				if old, ok := entry[k]; ok && !equalValue(old, v) {
+					next[k] = unknown()
+				}
+			}
+			if round > 3 {
+				entry = next
+				break
+			}
+		}
+		entry = next
+	}
+	f.vars = maps.Clone(entry)
+	if len(orElse) > 0 {
+		e.block(orElse)
+	}
+	ends := f.breaks
+	if !f.dead {
+		ends = append(ends, f.vars)
+	}
+	e.resume(ends, entry)
+	f.breaks, f.continues, f.inLoop = breaks, continues, inLoop
+}
+
+func equalVars(a, b map[string]*Value) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for k, x := range a {
+		if y, ok := b[k]; !ok || !equalValue(x, y) {
+			return false
+		}
+	}
+	return true
+}
+
+func (e *evaluator) withStmt(s *python.With) {
+	pushed := 0
+	for _, item := range s.Items {
+		v := e.expr(item.Context)
+		if a, ok := e.autocastRegion(item.Context); ok {
+			e.autocast = append(e.autocast, a)
+			e.frame.scope.Half = append(e.frame.scope.Half, item.Context)
+			pushed++
+		}
+		if item.As != nil {
+			if v.Kind == KindOpen || v.Kind == KindLibrary {
+				v = unknown()
+			}
+			e.bind(item.As, v, s)
+		}
+	}
+	e.block(s.Body)
+	e.autocast = e.autocast[:len(e.autocast)-pushed]
+}
+
+// region returns the innermost autocast region.
+func (e *evaluator) region() Autocast {
+	if n := len(e.autocast); n > 0 {
+		return e.autocast[n-1]
+	}
+	return Autocast{}
+}
+
+// get resolves a name or dotted path.
+func (e *evaluator) get(key string) (*Value, bool) {
+	for f := e.frame; f != nil; f = f.parent {
+		if v, ok := f.vars[key]; ok {
+			return v, true
+		}
+	}
+	return nil, false
+}
+
+func (e *evaluator) set(name string, v *Value) {
+	f := e.frame
+	if f.globals[name] {
+		e.module.vars[name] = unknown()
+		return
+	}
+	e.forgetPaths(name)
+	f.vars[name] = v
+}
+
+// forgetPaths drops what is known of the attributes and items of a name.
+func (e *evaluator) forgetPaths(name string) {
+	for k := range e.frame.vars {
+		if len(k) > len(name) && k[len(name)] == '.' && k[:len(name)] == name {
+			delete(e.frame.vars, k)
+		}
+	}
+}
+
+func (e *evaluator) forget(name string) {
+	e.forgetPaths(name)
+	e.frame.vars[name] = unknown()
+}
+
+// inScope returns the tensor-like names of the current function.
+func (e *evaluator) inScope() map[string]*Value {
+	out := map[string]*Value{}
+	for k, v := range e.frame.vars {
+		if v.tensorish() && !v.Maybe && !strings.Contains(k, "[") {
+			out[k] = v
+		}
+	}
+	return out
+}
+
+func (e *evaluator) importStmt(s *python.Import) {
+	for _, n := range s.Names {
+		switch {
+		case n.Name == "*":
+			continue
+		case s.From:
+			as := n.As
+			if as == "" {
+				as = n.Name
+			}
+			e.frame.vars[as] = &Value{Kind: KindLibrary, Name: canonical(s.Module + "." + n.Name)}
+		case n.As != "":
+			e.frame.vars[n.As] = &Value{Kind: KindLibrary, Name: canonical(n.Name)}
+		default:
+			top, _, _ := strings.Cut(n.Name, ".")
+			e.frame.vars[top] = &Value{Kind: KindLibrary, Name: canonical(top)}
+		}
+	}
+}
+
+// canonical maps the names under which PyTorch's functions are reached to one.
+func canonical(name string) string {
+	name = strings.TrimPrefix(name, ".")
+	switch {
+	case name == "np":
+		return "numpy"
+	case strings.HasPrefix(name, "torch.nn.modules."):
+		return "torch.nn." + name[strings.LastIndexByte(name, '.')+1:]
+	case strings.HasPrefix(name, "torch.functional."):
+		return "torch." + strings.TrimPrefix(name, "torch.functional.")
+	}
+	return name
+}
+
+func (e *evaluator) newRoot(name string, class dtype.RootClass) *dtype.Root {
+	e.nextRoot++
+	return &dtype.Root{ID: e.nextRoot, Name: name, Class: class}
+}
+
+// rootAt returns the root of one definition, the same one in every round of a
+// loop.
+func (e *evaluator) rootAt(n python.Node, name string, class dtype.RootClass) *dtype.Root {
+	if r, ok := e.roots[n]; ok {
+		return r
+	}
+	r := e.newRoot(name, class)
+	e.roots[n] = r
+	return r
+}
+
+func (e *evaluator) funcDef(s *python.FuncDef, c *Class) *Function {
+	if fn, ok := e.funcs[s]; ok { // a loop comes by again
+		if c == nil {
+			e.set(s.Name, &Value{Kind: KindFunction, Func: fn, Name: fn.Scope.Name})
+		}
+		return fn
+	}
+	fn := &Function{Name: s.Name, Def: s, Class: c, frame: e.frame}
+	name := s.Name
+	parent := e.frame.scope
+	if c != nil {
+		parent = c.scope
+	}
+	if parent != nil && parent.Name != "" {
+		name = parent.Name + "." + name
+	}
+	fn.Scope = &Scope{Name: name, Def: s, Class: c, Parent: e.frame.scope}
+	for _, d := range s.Decorators {
+		switch text := e.file.Text(d.Pos()); {
+		case strings.HasPrefix(text, "triton.") || strings.Contains(text, "triton.jit") || strings.HasSuffix(text, "overload"):
+			fn.skip = true
+		case text == "staticmethod":
+			fn.static = true
+		case text == "classmethod":
+			fn.class_ = true
+		case text == "property" || strings.HasSuffix(text, "cached_property"):
+			fn.prop = true
+		}
+		e.expr(d)
+	}
+	for _, p := range s.Params {
+		if p.Default != nil {
+			e.expr(p.Default)
+		}
+	}
+	v := &Value{Kind: KindFunction, Func: fn, Name: name}
+	if c == nil {
+		e.set(s.Name, v)
+	}
+	e.facts.Scopes = append(e.facts.Scopes, fn.Scope)
+	e.funcs[s] = fn
+	if !fn.skip {
+		e.pending = append(e.pending, fn)
+	}
+	return fn
+}

@@ -1,0 +1,615 @@
+package interp
+
+import (
+	"strings"
+
+	"github.com/dtypebot/dtypebot/analysis/dtype"
+	"github.com/dtypebot/dtypebot/analysis/python"
+)
+
+func number(t dtype.Type) *Value { return &Value{Kind: KindNumber, DType: t, Rank: dtype.RankScalar} }
+
+func (e *evaluator) pyInt() *Value   { return number(dtype.Exact(dtype.Int64)) }
+func (e *evaluator) pyBool() *Value  { return number(dtype.Exact(dtype.Bool)) }
+func (e *evaluator) pyFloat() *Value { return number(e.deflt) }
+
+// expr evaluates an expression. It never returns nil.
+func (e *evaluator) expr(x python.Expr) *Value {
+	if e.spend() {
+		return unknown()
+	}
+	v := e.eval(x)
+	if v == nil {
+		return unknown()
+	}
+	if v.At == nil {
+		v.At = x
+	}
+	if v.file == nil {
+		v.file = e.file
+	}
+	return v
+}
+
+func (e *evaluator) eval(x python.Expr) *Value {
+	switch x := x.(type) {
+	case *python.Name:
+		if v, ok := e.get(x.ID); ok {
+			return v
+		}
+		return builtin(x.ID)
+	case *python.Attribute:
+		return e.attribute(x)
+	case *python.Call:
+		return e.call(x)
+	case *python.Subscript:
+		return e.subscript(x)
+	case *python.Binary:
+		l, r := e.expr(x.X), e.expr(x.Y)
+		if x.Op == "@" {
+			return e.matmul(x, "@", "torch.matmul", x.X, l, x.Y, r)
+		}
+		return e.arith(x, x.Op, x.X, l, x.Y, r)
+	case *python.BoolOp:
+		l, r := e.expr(x.X), e.expr(x.Y)
+		return joinValues(l, r)
+	case *python.Compare:
+		vs := make([]*Value, len(x.Xs))
+		tensor := false
+		rank := dtype.RankZero
+		for i, s := range x.Xs {
+			vs[i] = e.expr(s)
+			if vs[i].Kind == KindTensor {
+				tensor = true
+				if vs[i].Rank != dtype.RankZero {
+					rank = vs[i].Rank
+				}
+			}
+		}
+		switch x.Ops[0] {
+		case "in", "not in", "is", "is not":
+			return e.pyBool()
+		}
+		if tensor {
+			return &Value{Kind: KindTensor, DType: dtype.Exact(dtype.Bool), Rank: rank, How: HowOther, Op: x.Ops[0]}
+		}
+		if vs[0].Kind == KindArray || len(vs) > 1 && vs[1].Kind == KindArray {
+			return &Value{Kind: KindArray, DType: dtype.Exact(dtype.Bool), Rank: dtype.RankDim}
+		}
+		for _, v := range vs {
+			if v.Kind == KindOpen || v.Kind == KindUnknown {
+				return unknown()
+			}
+		}
+		return e.pyBool()
+	case *python.Unary:
+		v := e.expr(x.X)
+		switch {
+		case x.Op == "not":
+			return e.pyBool()
+		case v.Kind == KindOpen:
+			return v
+		case v.Kind == KindTensor, v.Kind == KindArray:
+			return v.derived(x, HowKeep, x.Op, v)
+		case v.Kind == KindNumber:
+			n := number(v.DType)
+			if v.Known && x.Op == "-" {
+				n.Known, n.Text = true, "-"+v.Text
+			}
+			return n
+		}
+		return unknown()
+	case *python.Cond:
+		t := e.truth(x.Test)
+		e.expr(x.Test)
+		saved := e.frame.vars
+		var then, other *Value
+		if t != never {
+			e.frame.vars = cloneVars(saved)
+			e.narrow(x.Test, true)
+			then = e.expr(x.Then)
+		}
+		if t != always {
+			e.frame.vars = cloneVars(saved)
+			e.narrow(x.Test, false)
+			other = e.expr(x.Else)
+		}
+		e.frame.vars = saved
+		return joinValues(then, other)
+	case *python.Lambda:
+		return &Value{Kind: KindPartial}
+	case *python.Seq:
+		v := &Value{Kind: KindSequence}
+		open := false
+		for _, s := range x.Xs {
+			if st, ok := s.(*python.Starred); ok {
+				in := e.expr(st.X)
+				if in.Kind == KindSequence && in.Elem == nil {
+					v.Elems = append(v.Elems, in.Elems...)
+				} else {
+					v.Elems = append(v.Elems, e.iterate(in, st))
+					open = true
+				}
+				continue
+			}
+			v.Elems = append(v.Elems, e.expr(s))
+		}
+		if open || x.Kind == "set" {
+			return &Value{Kind: KindSequence, Elem: v.element()}
+		}
+		return v
+	case *python.Dict:
+		v := &Value{Kind: KindDict, Fields: map[string]*Value{}}
+		for _, it := range x.Items {
+			if it.Key == nil {
+				e.expr(it.Value)
+				continue
+			}
+			k := e.expr(it.Key)
+			val := e.expr(it.Value)
+			if k.Kind == KindString && k.Known {
+				v.Fields[k.Text] = val
+			}
+		}
+		return v
+	case *python.Comp:
+		return e.comprehension(x)
+	case *python.Lit:
+		switch x.Kind {
+		case "int":
+			n := e.pyInt()
+			n.Text, n.Known = x.Text, true
+			return n
+		case "float":
+			n := e.pyFloat()
+			n.Text, n.Known = x.Text, true
+			return n
+		case "true", "false":
+			n := e.pyBool()
+			n.Text, n.Known = x.Text, true
+			return n
+		case "none":
+			return &Value{Kind: KindNone}
+		}
+		return unknown()
+	case *python.Str:
+		for _, i := range x.Interp {
+			e.expr(i)
+		}
+		return &Value{Kind: KindString, Text: x.Value, Known: len(x.Interp) == 0 && !x.Bytes}
+	case *python.Starred:
+		e.expr(x.X)
+		return unknown()
+	case *python.Walrus:
+		v := e.expr(x.Value)
+		e.set(x.Name, v)
+		return v
+	case *python.Await:
+		e.expr(x.X)
+		return e.open(x, e.file.Text(x.Pos()))
+	case *python.Yield:
+		if x.X != nil {
+			e.expr(x.X)
+		}
+		return unknown()
+	case *python.Slice:
+		for _, s := range []python.Expr{x.Lo, x.Hi, x.Step} {
+			if s != nil {
+				e.expr(s)
+			}
+		}
+		return unknown()
+	case *python.BadExpr:
+		e.forgetAll(x)
+	}
+	return unknown()
+}
+
+func cloneVars(m map[string]*Value) map[string]*Value {
+	out := make(map[string]*Value, len(m))
+	for k, v := range m {
+		out[k] = v
+	}
+	return out
+}
+
+func builtin(name string) *Value {
+	switch name {
+	case "len", "int", "float", "bool", "str", "list", "tuple", "dict", "set", "max", "min", "sum", "abs", "round", "range", "enumerate", "zip", "isinstance", "hasattr",
+		"getattr", "super", "print", "sorted", "reversed", "map", "filter", "any", "all", "type", "iter", "next", "id", "repr":
+		return &Value{Kind: KindLibrary, Name: "builtins." + name}
+	case "torch", "numpy":
+		return &Value{Kind: KindLibrary, Name: name}
+	case "np":
+		return &Value{Kind: KindLibrary, Name: "numpy"}
+	case "F":
+		return &Value{Kind: KindLibrary, Name: "torch.nn.functional"}
+	case "nn":
+		return &Value{Kind: KindLibrary, Name: "torch.nn"}
+	}
+	return unknown()
+}
+
+func (e *evaluator) comprehension(x *python.Comp) *Value {
+	saved := e.frame.vars
+	e.frame.vars = cloneVars(saved)
+	for _, c := range x.Clauses {
+		it := e.expr(c.Iter)
+		e.bind(c.Target, e.iterate(it, c.Iter), nil)
+		for _, i := range c.Ifs {
+			e.expr(i)
+			e.narrow(i, true)
+		}
+	}
+	if x.Key != nil {
+		e.expr(x.Key)
+	}
+	elem := e.expr(x.Elem)
+	e.frame.vars = saved
+	if x.Kind == "dict" {
+		return unknown()
+	}
+	return &Value{Kind: KindSequence, Elem: elem}
+}
+
+// keepAttrs are tensor attributes that are tensors of the same dtype.
+var keepAttrs = map[string]bool{"T": true, "mT": true, "H": true, "mH": true, "data": true, "grad": true, "real": false}
+
+func (e *evaluator) attribute(x *python.Attribute) *Value {
+	path, isPath := dotted(x)
+	if isPath {
+		if v, ok := e.get(path); ok {
+			return v
+		}
+	}
+	recv := e.expr(x.X)
+	switch recv.Kind {
+	case KindLibrary:
+		name := canonical(recv.Name + "." + x.Sel)
+		if t, ok := libraryDType(name); ok {
+			return &Value{Kind: KindDType, DType: t, Name: name}
+		}
+		switch name {
+		case "math.pi", "math.e", "math.inf", "math.nan", "numpy.pi", "numpy.inf", "numpy.nan", "numpy.e", "torch.pi", "torch.inf", "torch.nan":
+			return e.pyFloat()
+		}
+		return &Value{Kind: KindLibrary, Name: name}
+	case KindTensor, KindOpen:
+		switch {
+		case x.Sel == "dtype":
+			t := recv.DType
+			if recv.Kind == KindOpen {
+				t = dtype.Of(recv.root)
+			}
+			return &Value{Kind: KindDType, DType: t, At: x, How: HowKeep, From: []*Value{recv}}
+		case x.Sel == "device":
+			return &Value{Kind: KindDevice, From: []*Value{recv}, At: x}
+		case x.Sel == "shape":
+			e.markDim(x.X)
+			return &Value{Kind: KindSequence, Elem: e.pyInt(), Name: "shape", From: []*Value{recv}}
+		case x.Sel == "ndim" || x.Sel == "is_cuda" || x.Sel == "requires_grad" || x.Sel == "names":
+			return e.pyInt()
+		case keepAttrs[x.Sel]:
+			if recv.Kind == KindOpen && x.Sel == "data" { // may be a batch's field
+				break
+			}
+			return recv.derived(x, HowKeep, "."+x.Sel, recv)
+		case recv.Kind == KindTensor:
+			return &Value{Kind: KindMethod, Recv: recv, Name: x.Sel, At: x}
+		}
+		if isTensorMethod(x.Sel) {
+			return &Value{Kind: KindMethod, Recv: recv, Name: x.Sel, At: x}
+		}
+		// An attribute of something unknown: a definition of its own.
+		v := &Value{Kind: KindOpen, At: x, How: HowAttr, file: e.file}
+		if isPath {
+			v.root = e.newRoot(path, dtype.Open)
+			e.frame.vars[path] = v
+		} else {
+			v.root = e.rootAt(x, e.file.Text(x.Pos()), dtype.Open)
+		}
+		return v
+	case KindArray, KindNumPy:
+		switch x.Sel {
+		case "dtype":
+			return &Value{Kind: KindDType, DType: recv.DType, From: []*Value{recv}}
+		case "T", "real", "flat":
+			return recv
+		case "shape":
+			return &Value{Kind: KindSequence, Elem: e.pyInt()}
+		case "size", "ndim":
+			return e.pyInt()
+		}
+		return &Value{Kind: KindMethod, Recv: recv, Name: x.Sel, At: x}
+	case KindModule:
+		return e.moduleAttribute(x, recv)
+	case KindInstance:
+		return e.instanceAttribute(x, recv, path, isPath)
+	case KindClass:
+		if m := recv.Class.method(x.Sel); m != nil {
+			return &Value{Kind: KindFunction, Func: m}
+		}
+	case KindDType:
+		if x.Sel == "is_floating_point" {
+			return &Value{Kind: KindMethod, Recv: recv, Name: x.Sel}
+		}
+	case KindSequence, KindDict, KindString, KindNumber:
+		return &Value{Kind: KindMethod, Recv: recv, Name: x.Sel, At: x}
+	}
+	return unknown()
+}
+
+// libraryDType knows torch.float32, np.float32, jnp is not ours.
+func libraryDType(name string) (dtype.Type, bool) {
+	if s, ok := strings.CutPrefix(name, "torch."); ok {
+		if d, ok := dtype.ByName(s); ok {
+			return dtype.Exact(d), true
+		}
+	}
+	if s, ok := strings.CutPrefix(name, "numpy."); ok {
+		switch s {
+		case "float", "float_", "double":
+			return dtype.Exact(dtype.Float64), true
+		case "single":
+			return dtype.Exact(dtype.Float32), true
+		case "int", "int_", "intp":
+			return dtype.Exact(dtype.Int64), true
+		case "bool_":
+			return dtype.Exact(dtype.Bool), true
+		case "half", "float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "bool":
+			d, ok := dtype.ByName(s)
+			return dtype.Exact(d), ok
+		}
+	}
+	return dtype.Type{}, false
+}
+
+// markDim notes that a name has at least one dimension.
+func (e *evaluator) markDim(x python.Expr) {
+	path, ok := dotted(x)
+	if !ok {
+		return
+	}
+	if v, ok := e.get(path); ok && v.tensorish() && v.Rank == dtype.RankUnknown {
+		n := *v
+		n.Rank = dtype.RankDim
+		e.frame.vars[path] = &n
+	}
+}
+
+// moduleAttribute is module.weight, module.to, …
+func (e *evaluator) moduleAttribute(x *python.Attribute, recv *Value) *Value {
+	switch x.Sel {
+	case "weight", "bias", "in_proj_weight", "in_proj_bias":
+		if base := strings.TrimPrefix(recv.Name, "torch.nn."); strictModules[base] || strings.HasPrefix(base, "BatchNorm") || strings.HasPrefix(base, "Embedding") {
+			return &Value{Kind: KindTensor, DType: recv.DType, Rank: dtype.RankDim, How: HowAttr, From: []*Value{recv}, At: x}
+		}
+	}
+	return &Value{Kind: KindMethod, Recv: recv, Name: x.Sel, At: x}
+}
+
+func (e *evaluator) subscript(x *python.Subscript) *Value {
+	recv := e.expr(x.X)
+	idx := make([]*Value, len(x.Index))
+	for i, s := range x.Index {
+		idx[i] = e.expr(s)
+	}
+	switch recv.Kind {
+	case KindTensor, KindArray:
+		if recv.Kind == KindTensor && recv.Rank == dtype.RankUnknown {
+			e.markDim(x.X)
+		}
+		v := recv.derived(x, HowKeep, "[]", recv)
+		v.Rank = dtype.RankUnknown
+		for i, s := range x.Index {
+			if sl, ok := s.(*python.Slice); ok && sl != nil || idx[i].Kind == KindTensor && idx[i].Rank == dtype.RankDim || isNone(s) {
+				v.Rank = dtype.RankDim
+			}
+		}
+		return v
+	case KindSequence:
+		if recv.Name == "shape" {
+			return e.pyInt()
+		}
+		if len(x.Index) == 1 && !x.Tuple {
+			if sl, ok := x.Index[0].(*python.Slice); ok {
+				_ = sl
+				return &Value{Kind: KindSequence, Elem: recv.element()}
+			}
+			if recv.Elem == nil && idx[0].Known {
+				if i, ok := smallInt(idx[0].Text); ok {
+					if i < 0 {
+						i += len(recv.Elems)
+					}
+					if i >= 0 && i < len(recv.Elems) {
+						return recv.Elems[i]
+					}
+				}
+			}
+		}
+		return recv.element()
+	case KindDict:
+		if len(idx) == 1 && idx[0].Kind == KindString && idx[0].Known {
+			if v, ok := recv.Fields[idx[0].Text]; ok {
+				return v
+			}
+		}
+	case KindOpen:
+		// batch["key"] is a definition of its own; x[..., :3] keeps the dtype.
+		if len(idx) == 1 && (idx[0].Kind == KindString || idx[0].Kind == KindOpen && !x.Tuple) {
+			if idx[0].Kind == KindString && idx[0].Known {
+				if path, ok := dotted(x.X); ok {
+					key := path + "." + "[" + idx[0].Text + "]"
+					if v, ok := e.get(key); ok {
+						return v
+					}
+					v := &Value{Kind: KindOpen, At: x, How: HowAttr, root: e.newRoot(e.file.Text(x.Pos()), dtype.Open), file: e.file}
+					e.frame.vars[key] = v
+					return v
+				}
+			}
+			return e.open(x, e.file.Text(x.Pos()))
+		}
+		if len(x.Index) == 1 && !x.Tuple {
+			if _, ok := x.Index[0].(*python.Slice); !ok && idx[0].Kind != KindTensor {
+				// outputs[0] may be an item of a tuple: a definition of its own.
+				if idx[0].Known {
+					if path, ok := dotted(x.X); ok {
+						key := path + ".[" + idx[0].Text + "]"
+						if v, ok := e.get(key); ok {
+							return v
+						}
+						v := &Value{Kind: KindOpen, At: x, How: HowAttr, root: e.newRoot(e.file.Text(x.Pos()), dtype.Open), file: e.file}
+						e.frame.vars[key] = v
+						return v
+					}
+				}
+				return e.open(x, e.file.Text(x.Pos()))
+			}
+			if _, ok := x.Index[0].(*python.Slice); ok {
+				// A list may be sliced too; the dtype is the root's in both readings.
+				return recv.derived(x, HowKeep, "[]", recv)
+			}
+		}
+		e.markDim(x.X)
+		v := recv.derived(x, HowKeep, "[]", recv)
+		v.Rank = dtype.RankUnknown
+		return v
+	}
+	return unknown()
+}
+
+func smallInt(s string) (int, bool) {
+	neg := strings.HasPrefix(s, "-")
+	s = strings.TrimPrefix(s, "-")
+	if len(s) == 0 || len(s) > 4 {
+		return 0, false
+	}
+	n := 0
+	for _, c := range s {
+		if c < '0' || c > '9' {
+			return 0, false
+		}
+		n = n*10 + int(c-'0')
+	}
+	if neg {
+		n = -n
+	}
+	return n, true
+}
+
+// arith is X op Y for everything but @.
+func (e *evaluator) arith(at python.Node, op string, xe python.Expr, x *Value, ye python.Expr, y *Value) *Value {
+	switch {
+	case x.Kind == KindNumber && y.Kind == KindNumber:
+		t := dtype.Combine(x.DType, y.DType)
+		if op == "/" {
+			t = e.deflt
+		}
+		if op == "**" && y.Known && strings.HasPrefix(y.Text, "-") {
+			t = e.deflt
+		}
+		return number(t)
+	case x.Kind == KindArray || y.Kind == KindArray || x.Kind == KindNumPy || y.Kind == KindNumPy:
+		return e.numpyArith(at, op, xe, x, ye, y)
+	case x.Kind == KindSequence && y.Kind == KindSequence && op == "+":
+		if x.Elem == nil && y.Elem == nil {
+			return &Value{Kind: KindSequence, Elems: append(append([]*Value{}, x.Elems...), y.Elems...)}
+		}
+		return &Value{Kind: KindSequence, Elem: joinValues(x.element(), y.element())}
+	case x.Kind == KindSequence && (y.Kind == KindNumber || y.Kind == KindOpen || y.Kind == KindUnknown) && op == "*":
+		return &Value{Kind: KindSequence, Elem: x.element()}
+	case x.Kind == KindString || y.Kind == KindString:
+		return &Value{Kind: KindString}
+	case x.Kind == KindOpen && y.Kind == KindNumber:
+		return e.openNumber(at, op, x)
+	case y.Kind == KindOpen && x.Kind == KindNumber:
+		return e.openNumber(at, op, y)
+	}
+	a, okA := x.operand()
+	b, okB := y.operand()
+	if !okA || !okB {
+		if x.Kind == KindTensor && x.Rank == dtype.RankDim || y.Kind == KindTensor && y.Rank == dtype.RankDim {
+			return &Value{Kind: KindTensor, DType: dtype.Unknown, Rank: dtype.RankDim}
+		}
+		return unknown()
+	}
+	t := dtype.ResultOf(a, b)
+	if op == "/" || op == "**" && y.Kind == KindNumber && y.DType.Equal(e.deflt) {
+		t = e.divided(t)
+	}
+	v := &Value{Kind: KindTensor, DType: t, Rank: joinRanks(x, y), At: at, How: HowPromote, Op: op, From: []*Value{x, y}}
+	if x.tensorish() && y.tensorish() {
+		e.addOp(at, OpPromotes, "torch."+arithName(op), op, v, "", Operand{xe, x.Tensor(), "input"}, Operand{ye, y.Tensor(), "other"})
+	}
+	return v
+}
+
+// openNumber is an operation of an open value and a Python number. The value
+// may be a number itself, so it stays open.
+func (e *evaluator) openNumber(at python.Node, op string, x *Value) *Value {
+	v := *x
+	v.At, v.How, v.From, v.Op = at, HowKeep, []*Value{x}, op
+	return &v
+}
+
+// divided is the dtype of a true division: integers become the default dtype.
+func (e *evaluator) divided(t dtype.Type) dtype.Type {
+	return t.Map(func(a dtype.Type) dtype.Type {
+		if d, ok := a.Exact(); ok && d.Category() <= dtype.CatInt {
+			return e.deflt
+		}
+		return a
+	})
+}
+
+func joinRanks(x, y *Value) dtype.Rank {
+	rx, ry := x.Rank, y.Rank
+	if x.Kind == KindNumber {
+		return ry
+	}
+	if y.Kind == KindNumber {
+		return rx
+	}
+	if rx == dtype.RankDim || ry == dtype.RankDim {
+		return dtype.RankDim
+	}
+	if rx == dtype.RankZero && ry == dtype.RankZero {
+		return dtype.RankZero
+	}
+	return dtype.RankUnknown
+}
+
+func arithName(op string) string {
+	switch op {
+	case "+":
+		return "add"
+	case "-":
+		return "sub"
+	case "*":
+		return "mul"
+	case "/":
+		return "div"
+	case "**":
+		return "pow"
+	case "//":
+		return "floor_divide"
+	case "%":
+		return "remainder"
+	}
+	return "bitwise"
+}
+
+// addOp records an operation. A place that is evaluated again replaces what it
+// recorded before: the last round of a loop has the joined values.
+func (e *evaluator) addOp(at python.Node, kind OpKind, name, written string, result *Value, message string, operands ...Operand) *Op {
+	op := &Op{
+		Node: at, Stmt: e.stmt, Kind: kind, Name: name, Written: written, Operands: operands, Message: message,
+		Autocast: e.region(), Scope: e.frame.scope, Result: result, InScope: e.inScope(),
+	}
+	if result != nil && result.At == nil {
+		result.At = at
+	}
+	e.ops[at] = op
+	return op
+}

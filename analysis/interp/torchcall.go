@@ -1,0 +1,995 @@
+package interp
+
+import (
+	"strings"
+
+	"github.com/dtypebot/dtypebot/analysis/dtype"
+	"github.com/dtypebot/dtypebot/analysis/python"
+	"github.com/dtypebot/dtypebot/analysis/torch"
+)
+
+// factories are the functions that make a tensor of the default dtype unless
+// dtype= says otherwise, with the position of dtype where it may be positional
+// (never, in torch) and whether a first argument may be a shape.
+var factories = map[string]bool{
+	"torch.zeros": true, "torch.ones": true, "torch.empty": true, "torch.rand": true, "torch.randn": true, "torch.eye": true, "torch.linspace": true,
+	"torch.logspace": true, "torch.normal": true, "torch.hann_window": true, "torch.hamming_window": true, "torch.blackman_window": true, "torch.empty_strided": true,
+	"torch.Tensor": true, "torch.full": true, "torch.arange": true, "torch.tensor": true, "torch.scalar_tensor": true,
+	"torch.as_tensor": true, "torch.asarray": true, "torch.range": true,
+}
+
+// typedTensors are the legacy constructors.
+var typedTensors = map[string]dtype.DType{
+	"FloatTensor": dtype.Float32, "DoubleTensor": dtype.Float64, "HalfTensor": dtype.Float16, "BFloat16Tensor": dtype.BFloat16,
+	"LongTensor": dtype.Int64, "IntTensor": dtype.Int32, "ShortTensor": dtype.Int16, "ByteTensor": dtype.Uint8, "CharTensor": dtype.Int8, "BoolTensor": dtype.Bool,
+}
+
+func (e *evaluator) libraryCall(x *python.Call, name string, a *args) *Value {
+	switch {
+	case strings.HasPrefix(name, "builtins."):
+		return e.builtinCall(x, strings.TrimPrefix(name, "builtins."), a)
+	case strings.HasPrefix(name, "numpy."):
+		return e.numpyCall(x, strings.TrimPrefix(name, "numpy."), a)
+	case strings.HasPrefix(name, "math."):
+		return e.pyFloat()
+	case name == "einops.rearrange" || name == "einops.repeat" || name == "einops.reduce":
+		if v, _ := a.arg(0); v != nil && v.tensorish() {
+			return v.derived(x, HowKeep, name, v).reranked(dtype.RankUnknown)
+		}
+	case name == "copy.deepcopy" || name == "copy.copy" || name == "typing.cast":
+		if len(a.pos) > 0 {
+			return a.pos[len(a.pos)-1]
+		}
+	case strings.HasPrefix(name, "torch."):
+		return e.torchCall(x, name, a)
+	case strings.HasPrefix(name, "flash_attn.") || strings.HasPrefix(name, "xformers."):
+		return e.open(x, e.file.Text(x.Pos()))
+	}
+	return e.open(x, e.file.Text(x.Pos()))
+}
+
+func (e *evaluator) builtinCall(x *python.Call, name string, a *args) *Value {
+	first, _ := a.arg(0)
+	switch name {
+	case "len", "int", "round", "id":
+		return e.pyInt()
+	case "float":
+		return e.pyFloat()
+	case "bool", "isinstance", "hasattr", "any", "all":
+		return e.pyBool()
+	case "str", "repr", "print", "type":
+		return &Value{Kind: KindString}
+	case "list", "tuple", "sorted", "reversed", "set", "iter":
+		if first != nil && first.Kind == KindSequence {
+			if name == "list" || name == "tuple" {
+				return first
+			}
+			return &Value{Kind: KindSequence, Elem: first.element()}
+		}
+		if first != nil && (first.Kind == KindTensor || first.Kind == KindOpen) {
+			return &Value{Kind: KindSequence, Elem: e.iterate(first, x)}
+		}
+	case "range":
+		return &Value{Kind: KindSequence, Elem: e.pyInt()}
+	case "enumerate":
+		if first != nil {
+			return &Value{Kind: KindSequence, Elem: &Value{Kind: KindSequence, Elems: []*Value{e.pyInt(), e.iterate(first, x)}}}
+		}
+	case "zip":
+		item := &Value{Kind: KindSequence}
+		for i, p := range a.pos {
+			item.Elems = append(item.Elems, e.iterate(p, a.exprs[i]))
+		}
+		return &Value{Kind: KindSequence, Elem: item}
+	case "abs", "max", "min", "sum":
+		if first != nil && first.Kind == KindNumber {
+			return number(first.DType)
+		}
+		if first != nil && first.tensorish() && name == "abs" {
+			return first.derived(x, HowKeep, name, first)
+		}
+		if first != nil && first.Kind == KindSequence && first.element().Kind == KindNumber {
+			return number(first.element().DType)
+		}
+	case "next":
+		if first != nil {
+			return e.iterate(first, x)
+		}
+	case "super":
+		return unknown()
+	case "getattr":
+		if len(a.pos) >= 2 && a.pos[1].Kind == KindString && a.pos[1].Known && first != nil && first.Kind == KindLibrary {
+			if t, ok := libraryDType(first.Name + "." + a.pos[1].Text); ok {
+				return &Value{Kind: KindDType, DType: t}
+			}
+		}
+	}
+	return e.open(x, e.file.Text(x.Pos()))
+}
+
+// dtypeOf reads a value as a dtype argument; ok is false where it says nothing.
+func dtypeOf(v *Value) (dtype.Type, bool) {
+	switch v.Kind {
+	case KindDType:
+		return v.DType, true
+	case KindOpen:
+		return dtype.Of(v.root), true
+	case KindNone:
+		return dtype.Type{}, false
+	case KindLibrary:
+		switch v.Name {
+		case "builtins.float":
+			return dtype.Exact(dtype.Float64), true
+		case "builtins.int":
+			return dtype.Exact(dtype.Int64), true
+		case "builtins.bool":
+			return dtype.Exact(dtype.Bool), true
+		}
+	case KindString:
+		if v.Known {
+			if d, ok := dtype.ByName(v.Text); ok { // NumPy takes names
+				return dtype.Exact(d), true
+			}
+		}
+	}
+	return dtype.Unknown, true
+}
+
+// propagates notes an expression like x.dtype, type_as or new_* in the scope.
+func (e *evaluator) propagates(at python.Node) {
+	s := e.frame.scope
+	for _, n := range s.Propagates {
+		if n == at {
+			return
+		}
+	}
+	s.Propagates = append(s.Propagates, at)
+}
+
+func (e *evaluator) torchCall(x *python.Call, name string, a *args) *Value {
+	base := name[strings.LastIndexByte(name, '.')+1:]
+	if d, ok := typedTensors[base]; ok && (name == "torch."+base || name == "torch.cuda."+base) {
+		v := e.created(x, name, dtype.Exact(d), e.sizeRank(a, name), a)
+		return v
+	}
+	if factories[name] {
+		return e.factory(x, name, a)
+	}
+	switch name {
+	case "torch.from_numpy":
+		return e.fromNumPy(x, name, a)
+	case "torch.is_tensor", "torch.is_autocast_enabled", "torch.equal", "torch.allclose", "torch.is_floating_point":
+		return e.pyBool()
+	case "torch.get_default_dtype":
+		return &Value{Kind: KindDType, DType: e.deflt}
+	case "torch.get_autocast_gpu_dtype", "torch.get_autocast_dtype", "torch.get_autocast_cpu_dtype":
+		return &Value{Kind: KindDType, DType: dtype.Of(e.rootAt(x, "autocast", dtype.Floating))}
+	case "torch.promote_types", "torch.result_type":
+		if len(a.pos) == 2 {
+			var ts []dtype.Type
+			for _, p := range a.pos {
+				t, _ := dtypeOf(p)
+				if p.tensorish() {
+					t = p.Tensor().DType
+				}
+				ts = append(ts, t)
+			}
+			return &Value{Kind: KindDType, DType: dtype.Combine(ts[0], ts[1])}
+		}
+	case "torch.finfo", "torch.iinfo", "torch.device":
+		if base == "device" {
+			return &Value{Kind: KindDevice}
+		}
+		return unknown()
+	case "torch.Size":
+		return &Value{Kind: KindSequence, Name: "shape", Elem: e.pyInt()}
+	case "torch.nn.Parameter":
+		if v, _ := a.arg(0, "data"); v != nil && v.tensorish() {
+			p := v.derived(x, HowAttr, name, v)
+			p.Make = nil
+			return p
+		}
+		return &Value{Kind: KindTensor, DType: e.deflt, Op: name, How: HowAttr, At: x}
+	case "torch.nn.init.normal_", "torch.nn.init.zeros_":
+		return unknown()
+	case "torch.where":
+		return e.where(x, a)
+	case "torch.einsum":
+		return e.einsum(x, a)
+	case "torch.save", "torch.load", "torch.manual_seed", "torch.no_grad", "torch.set_grad_enabled", "torch.inference_mode":
+		return unknown()
+	case "torch.randint", "torch.randperm", "torch.tril_indices", "torch.triu_indices":
+		t := dtype.Exact(dtype.Int64)
+		if d, _ := a.key("dtype"); d != nil {
+			if u, ok := dtypeOf(d); ok {
+				t = u
+			}
+		}
+		return &Value{Kind: KindTensor, DType: t, Rank: dtype.RankDim, How: HowCreate, Op: name}
+	case "torch.stack", "torch.cat", "torch.concat", "torch.concatenate", "torch.hstack", "torch.vstack", "torch.dstack", "torch.column_stack":
+		return e.cat(x, name, a)
+	}
+	if strings.HasPrefix(name, "torch.nn.functional.") && base == "scaled_dot_product_attention" {
+		return e.sdpa(x, name, a)
+	}
+	if strings.HasPrefix(name, "torch.nn.") && base[0] >= 'A' && base[0] <= 'Z' {
+		return e.moduleMake(x, name, a)
+	}
+	if strings.HasSuffix(name, "_like") {
+		return e.like(x, name, a)
+	}
+	if op, ok := torch.Lookup(name); ok {
+		return e.apply(x, op, name, e.file.Text(x.Func.Pos()), nil, nil, a)
+	}
+	return e.open(x, e.file.Text(x.Pos()))
+}
+
+// factory is a call of a function that makes a tensor.
+func (e *evaluator) factory(x *python.Call, name string, a *args) *Value {
+	t := e.deflt
+	rank := e.sizeRank(a, name)
+	switch name {
+	case "torch.tensor", "torch.as_tensor", "torch.asarray", "torch.scalar_tensor":
+		data, _ := a.arg(0, "data", "obj", "s")
+		if data == nil {
+			return unknown()
+		}
+		if data.Kind == KindArray || data.Kind == KindNumPy {
+			return e.fromNumPy(x, name, a)
+		}
+		var ok bool
+		if t, rank, ok = e.dataType(data); !ok {
+			t = dtype.Unknown
+			if data.tensorish() {
+				t = dtype.Unknown // a list, an array or a tensor: not known
+			}
+		}
+	case "torch.full":
+		fill, _ := a.arg(1, "fill_value")
+		t = dtype.Unknown
+		if fill != nil && fill.Kind == KindNumber {
+			t = fill.DType
+		}
+	case "torch.arange", "torch.range":
+		t = dtype.Exact(dtype.Int64)
+		if name == "torch.range" {
+			t = e.deflt
+		}
+		for i, p := range a.pos {
+			if i > 2 {
+				break
+			}
+			t = e.arangeType(t, p)
+		}
+		for _, k := range []string{"start", "end", "step"} {
+			if v, _ := a.key(k); v != nil {
+				t = e.arangeType(t, v)
+			}
+		}
+		rank = dtype.RankDim
+	case "torch.Tensor":
+		if v, _ := a.arg(0); v != nil && v.Kind == KindNumber {
+			rank = dtype.RankDim
+		}
+	}
+	return e.created(x, name, t, rank, a)
+}
+
+func (e *evaluator) arangeType(t dtype.Type, v *Value) dtype.Type {
+	switch {
+	case t.IsUnknown():
+		return t
+	case v.Kind == KindNumber && v.DType.Equal(e.deflt):
+		return e.deflt
+	case v.Kind == KindNumber, v.Kind == KindOpen && t.Equal(e.deflt):
+		return t
+	case v.Kind == KindOpen:
+		return dtype.Exact(dtype.Int64) // a length, nearly always
+	}
+	return dtype.Unknown
+}
+
+// created finishes a factory call: dtype= and device= and where they come from.
+func (e *evaluator) created(x *python.Call, name string, t dtype.Type, rank dtype.Rank, a *args) *Value {
+	v := &Value{Kind: KindTensor, DType: t, Rank: rank, At: x, How: HowCreate, Op: name, file: e.file}
+	m := &Creation{Call: x, Name: name, Scope: e.frame.scope, InScope: e.inScope()}
+	if d, dx := a.key("dtype"); d != nil && d.Kind != KindNone {
+		if u, ok := dtypeOf(d); ok {
+			v.DType = u
+			m.DType = true
+			if d.Kind == KindDType && len(u.Roots()) > 0 {
+				e.propagates(dx)
+			}
+			if e.halfLiteral(d) {
+				e.frame.scope.Half = append(e.frame.scope.Half, dx)
+			}
+		}
+	}
+	if d, dx := a.key("device"); d != nil {
+		m.Device = dx
+		if d.Kind == KindDevice && len(d.From) == 1 {
+			m.DeviceOf = d.From[0]
+		} else if at, ok := dx.(*python.Attribute); ok && at.Sel == "device" {
+			m.DeviceOf = e.quiet(at.X)
+		}
+	}
+	for _, p := range a.pos {
+		shapeSources(p, &m.ShapeOf, 0)
+	}
+	v.Make = m
+	return v
+}
+
+func shapeSources(v *Value, out *[]*Value, depth int) {
+	if v == nil || depth > 3 {
+		return
+	}
+	if v.Kind == KindSequence {
+		if v.Name == "shape" {
+			*out = append(*out, v.From...)
+			return
+		}
+		for _, el := range v.Elems {
+			shapeSources(el, out, depth+1)
+		}
+	}
+}
+
+func (e *evaluator) halfLiteral(v *Value) bool {
+	d, ok := v.DType.Exact()
+	return v.Kind == KindDType && ok && d.Half()
+}
+
+// sizeRank is the rank that size arguments give.
+func (e *evaluator) sizeRank(a *args, name string) dtype.Rank {
+	v, _ := a.arg(0, "size", "shape")
+	switch {
+	case name == "torch.linspace" || name == "torch.logspace" || strings.HasSuffix(name, "_window") || name == "torch.eye":
+		return dtype.RankDim
+	case v == nil:
+		if a.star {
+			return dtype.RankUnknown
+		}
+		return dtype.RankDim // torch.Tensor()
+	case v.Kind == KindNumber:
+		return dtype.RankDim
+	case v.Kind == KindSequence && v.Elem == nil:
+		if len(v.Elems) == 0 {
+			return dtype.RankZero
+		}
+		return dtype.RankDim
+	case v.Kind == KindSequence:
+		return dtype.RankDim
+	case v.Kind == KindOpen && len(a.pos) > 1:
+		return dtype.RankDim
+	}
+	return dtype.RankUnknown
+}
+
+// dataType is what torch.tensor makes of Python data.
+func (e *evaluator) dataType(v *Value) (dtype.Type, dtype.Rank, bool) {
+	switch v.Kind {
+	case KindNumber:
+		return v.DType, dtype.RankZero, true
+	case KindTensor:
+		return v.DType, v.Rank, true
+	case KindSequence:
+		if v.Name == "shape" {
+			return dtype.Exact(dtype.Int64), dtype.RankDim, true
+		}
+		els := v.Elems
+		if v.Elem != nil {
+			els = []*Value{v.Elem}
+		}
+		if len(els) == 0 && v.Elem == nil {
+			return e.deflt, dtype.RankDim, true
+		}
+		acc := dtype.Type{}
+		floats := false
+		unknowns := false
+		for _, el := range els {
+			t, _, ok := e.dataType(el)
+			if !ok || el.Kind == KindTensor {
+				// A tensor element gives only its category; an open one may be a number.
+				unknowns = true
+				continue
+			}
+			if t.Equal(e.deflt) {
+				floats = true
+			}
+			acc = dtype.Combine(acc, t)
+		}
+		if floats && !acc.IsUnknown() { // one float makes it the default dtype unless NumPy values mix in
+			return e.deflt, dtype.RankDim, true
+		}
+		if unknowns || acc.Empty() {
+			return dtype.Unknown, dtype.RankDim, true
+		}
+		return acc, dtype.RankDim, true
+	case KindNumPy:
+		return v.DType, dtype.RankZero, true
+	}
+	return dtype.Unknown, dtype.RankUnknown, false
+}
+
+// like is zeros_like(x), rand_like(x), …
+func (e *evaluator) like(x *python.Call, name string, a *args) *Value {
+	v, _ := a.arg(0, "input")
+	if v == nil || !v.tensorish() {
+		return e.open(x, e.file.Text(x.Pos()))
+	}
+	r := v.derived(x, HowKeep, name, v)
+	r.Make = nil
+	if d, dx := a.key("dtype"); d != nil && d.Kind != KindNone {
+		if u, ok := dtypeOf(d); ok {
+			r.DType, r.How = u, HowCreate
+			if e.halfLiteral(d) {
+				e.frame.scope.Half = append(e.frame.scope.Half, dx)
+			}
+		}
+	} else {
+		e.propagates(x)
+	}
+	return r
+}
+
+// where is torch.where: with scalars its branches promote like arithmetic.
+func (e *evaluator) where(x *python.Call, a *args) *Value {
+	if len(a.pos) != 3 {
+		return unknown()
+	}
+	l, r := a.pos[1], a.pos[2]
+	lo, ok1 := l.operand()
+	ro, ok2 := r.operand()
+	if !ok1 || !ok2 {
+		return e.open(x, e.file.Text(x.Pos()))
+	}
+	v := &Value{Kind: KindTensor, DType: dtype.ResultOf(lo, ro), Rank: joinRanks(l, r), At: x, How: HowPromote, Op: "torch.where", From: []*Value{l, r}}
+	if c := a.pos[0]; c.Kind == KindTensor && c.Rank == dtype.RankDim {
+		v.Rank = dtype.RankDim
+	}
+	if l.tensorish() && r.tensorish() {
+		e.addOp(x, OpPromotes, "torch.where", e.file.Text(x.Func.Pos()), v, "", Operand{a.exprs[1], l.Tensor(), "x"}, Operand{a.exprs[2], r.Tensor(), "y"})
+	}
+	return v
+}
+
+// cat is cat, stack and their relatives: every element counts, whatever its
+// rank (measured: stack of 0-dim tensors promotes fully).
+func (e *evaluator) cat(x *python.Call, name string, a *args) *Value {
+	v, sx := a.arg(0, "tensors")
+	if v == nil || v.Kind != KindSequence {
+		return e.open(x, e.file.Text(x.Pos()))
+	}
+	els := v.Elems
+	var exprs []python.Expr
+	if s, ok := sx.(*python.Seq); ok && len(s.Xs) == len(els) {
+		exprs = s.Xs
+	}
+	if v.Elem != nil {
+		els = []*Value{v.Elem}
+	}
+	t := dtype.Type{}
+	var operands []Operand
+	for i, el := range els {
+		if !el.tensorish() {
+			t = dtype.Unknown
+			continue
+		}
+		el = el.Tensor()
+		t = dtype.Combine(t, el.DType)
+		if exprs != nil {
+			operands = append(operands, Operand{exprs[i], el, "tensors"})
+		}
+	}
+	if t.Empty() {
+		t = dtype.Unknown
+	}
+	r := &Value{Kind: KindTensor, DType: t, Rank: dtype.RankDim, At: x, How: HowPromote, Op: name, From: els}
+	if len(operands) > 1 {
+		e.addOp(x, OpPromotes, name, e.file.Text(x.Func.Pos()), r, "", operands...)
+	}
+	return r
+}
+
+// matmul is @ and everything of its family with two operands.
+func (e *evaluator) matmul(at python.Node, written, name string, xe python.Expr, x *Value, ye python.Expr, y *Value) *Value {
+	if x.Kind == KindArray || y.Kind == KindArray {
+		return e.numpyArith(at, "@", xe, x, ye, y)
+	}
+	if !x.tensorish() || !y.tensorish() {
+		if x.tensorish() || y.tensorish() {
+			return &Value{Kind: KindTensor, DType: dtype.Unknown}
+		}
+		return e.open(at, e.file.Text(at.Pos()))
+	}
+	op, _ := torch.Lookup("torch.matmul")
+	return e.refuse(at, op, name, written, "", Operand{xe, x.Tensor(), "input"}, Operand{ye, y.Tensor(), "other"})
+}
+
+// refuse records an operation that wants equal dtypes and gives its result:
+// behind it the operands are taken as equal, for otherwise it had raised.
+func (e *evaluator) refuse(at python.Node, op *torch.Op, name, written, equation string, operands ...Operand) *Value {
+	v := &Value{Kind: KindTensor, At: at, How: HowOther, Op: written}
+	for _, o := range operands {
+		v.From = append(v.From, o.Value)
+	}
+	v.DType = agreed(operands)
+	message := "expected scalar type"
+	if op != nil {
+		for i := range op.Operands {
+			if m := op.Operands[i].Message; m != "" {
+				message = m
+				break
+			}
+		}
+	}
+	cast := e.castByAutocast(op, v, nil)
+	rec := e.addOp(at, OpRefuses, name, written, v, message, operands...)
+	rec.Equation = equation
+	if cast {
+		v.How = HowAutocast
+	}
+	return v
+}
+
+// agreed is the dtype behind an operation that wants equal ones: the first
+// that is known, a root before the default.
+func agreed(operands []Operand) dtype.Type {
+	best := dtype.Unknown
+	for _, o := range operands {
+		t := o.Value.DType
+		if !t.Known() {
+			continue
+		}
+		if _, isRoot := t.Root(); isRoot {
+			return t
+		}
+		if best.IsUnknown() {
+			best = t
+		}
+	}
+	return best
+}
+
+// castByAutocast applies the policy of the region to a result. It reports
+// whether the region may change dtypes at all.
+func (e *evaluator) castByAutocast(op *torch.Op, v *Value, dtypeGiven *Value) bool {
+	r := e.region()
+	if r.State != AutocastOn && r.State != AutocastMaybe || op == nil {
+		return false
+	}
+	policy := op.CUDA
+	if r.Device == "cpu" {
+		policy = op.CPU
+	}
+	if v.DType.IsUnknown() && policy == torch.Passthrough {
+		return false
+	}
+	if d, ok := v.DType.Exact(); ok && d == dtype.Float64 {
+		return false // float64 is never eligible (autocast_mode.h is_eligible)
+	}
+	if low, _ := v.DType.Categories(); !v.DType.IsUnknown() && low < dtype.CatFloat {
+		return false
+	}
+	t := v.DType
+	switch policy {
+	case torch.LowerPrecision:
+		t = r.DType
+	case torch.FP32:
+		t = dtype.Exact(dtype.Float32)
+	case torch.FP32SetOpt:
+		if dtypeGiven != nil {
+			return false
+		}
+		t = dtype.Exact(dtype.Float32)
+	default:
+		return false
+	}
+	if r.State == AutocastMaybe {
+		t = dtype.Unknown
+	}
+	v.DType = t
+	return true
+}
+
+// einsum contracts (and then wants equal dtypes) when an index of its inputs
+// is missing in its output; otherwise it multiplies and promotes.
+func (e *evaluator) einsum(x *python.Call, a *args) *Value {
+	if len(a.pos) < 3 || a.pos[0].Kind != KindString || !a.pos[0].Known {
+		return e.open(x, e.file.Text(x.Pos()))
+	}
+	eq := strings.ReplaceAll(a.pos[0].Text, " ", "")
+	var operands []Operand
+	for i := 1; i < len(a.pos); i++ {
+		if !a.pos[i].tensorish() {
+			return &Value{Kind: KindTensor, DType: dtype.Unknown}
+		}
+		operands = append(operands, Operand{a.exprs[i], a.pos[i].Tensor(), "operand"})
+	}
+	in, out, explicit := strings.Cut(eq, "->")
+	contracts := !explicit
+	for _, c := range in {
+		if c >= 'A' && c <= 'z' && explicit && !strings.ContainsRune(out, c) {
+			contracts = true
+		}
+	}
+	op, _ := torch.Lookup("torch.bmm")
+	if contracts {
+		return e.refuse(x, op, "torch.einsum", e.file.Text(x.Func.Pos()), eq, operands...)
+	}
+	t := dtype.Type{}
+	v := &Value{Kind: KindTensor, At: x, How: HowPromote, Op: "torch.einsum", Rank: dtype.RankDim}
+	for _, o := range operands {
+		t = dtype.Combine(t, o.Value.DType)
+		v.From = append(v.From, o.Value)
+	}
+	v.DType = t
+	e.castByAutocast(op, v, nil)
+	e.addOp(x, OpPromotes, "torch.einsum", e.file.Text(x.Func.Pos()), v, "", operands...)
+	return v
+}
+
+// sdpa is scaled_dot_product_attention: query, key and value must agree
+// (aten/src/ATen/native/transformers/attention.cpp, validate_sdpa_input).
+func (e *evaluator) sdpa(x *python.Call, name string, a *args) *Value {
+	var operands []Operand
+	for i, n := range []string{"query", "key", "value"} {
+		if v, vx := a.arg(i, n); v != nil && v.tensorish() {
+			operands = append(operands, Operand{vx, v.Tensor(), n})
+		}
+	}
+	if len(operands) == 0 {
+		return e.open(x, e.file.Text(x.Pos()))
+	}
+	op, _ := torch.Lookup("torch.bmm")
+	v := e.refuse(x, op, name, e.file.Text(x.Func.Pos()), "", operands...)
+	if rec, ok := e.ops[x]; ok {
+		rec.Message = "Expected query, key, and value to have the same dtype"
+	}
+	v.Rank = dtype.RankDim
+	return v
+}
+
+// fromNumPy is torch.from_numpy, torch.tensor and torch.as_tensor of NumPy data.
+func (e *evaluator) fromNumPy(x *python.Call, name string, a *args) *Value {
+	data, dx := a.arg(0, "data", "obj", "ndarray")
+	if data == nil {
+		return unknown()
+	}
+	if data.Kind != KindArray && data.Kind != KindNumPy {
+		return &Value{Kind: KindTensor, DType: dtype.Unknown, Rank: dtype.RankUnknown, At: x, How: HowNumPy, Op: name}
+	}
+	v := e.created(x, name, data.DType, dtype.RankUnknown, a)
+	v.How, v.From = HowNumPy, []*Value{data}
+	if data.Kind == KindNumPy {
+		v.Rank = dtype.RankZero
+	} else {
+		v.Rank = data.Rank
+	}
+	if v.Make != nil && !v.Make.DType {
+		e.addOp(x, OpFromNumPy, name, e.file.Text(x.Func.Pos()), v, "", Operand{dx, data, "data"})
+	}
+	return v
+}
+
+// apply runs a measured op on its arguments.
+func (e *evaluator) apply(x *python.Call, op *torch.Op, name, written string, recv *Value, recvExpr python.Expr, a *args) *Value {
+	find := func(o *torch.Operand) (*Value, python.Expr) {
+		i := o.Index
+		if recv != nil {
+			if i == 0 {
+				return recv, recvExpr
+			}
+			i--
+		}
+		v, vx := a.arg(i, o.Name)
+		return v, vx
+	}
+	var operands []Operand
+	var strict, promote []Operand
+	var follows *Value
+	t := dtype.Type{}
+	rank := dtype.RankZero
+	known := true
+	tensors := 0
+	for i := range op.Operands {
+		o := &op.Operands[i]
+		v, vx := find(o)
+		if v == nil {
+			continue
+		}
+		list := []*Value{v}
+		if o.List && v.Kind == KindSequence {
+			list = v.Elems
+			if v.Elem != nil {
+				list = []*Value{v.Elem}
+			}
+		}
+		for _, el := range list {
+			if el.Kind == KindNumber {
+				if o.Class == torch.Promote {
+					promote = append(promote, Operand{vx, el, o.Name})
+				}
+				continue
+			}
+			if el.Kind == KindNone {
+				continue
+			}
+			if !el.tensorish() {
+				if el.Kind == KindUnknown || el.Kind == KindSequence {
+					known = false
+				}
+				continue
+			}
+			tv := el.Tensor()
+			tensors++
+			if tv.Rank != dtype.RankZero {
+				if rank == dtype.RankZero || tv.Rank == dtype.RankDim {
+					rank = tv.Rank
+				}
+			}
+			opd := Operand{vx, tv, o.Name}
+			operands = append(operands, opd)
+			switch o.Class {
+			case torch.Raise:
+				if tv.Rank == dtype.RankZero && o.ZeroDim != torch.Raise && len(op.Operands) > 1 {
+					continue
+				}
+				strict = append(strict, opd)
+			case torch.Promote:
+				promote = append(promote, opd)
+			case torch.Follows:
+				follows = tv
+			case torch.Const, torch.Ignored:
+			default:
+				if len(op.Operands) > 1 {
+					known = false
+				} else {
+					strict = append(strict, opd)
+				}
+			}
+		}
+	}
+	// A method's receiver that no measured operand names.
+	if len(op.Operands) == 0 && recv != nil && recv.tensorish() {
+		r := recv.Tensor()
+		operands = append(operands, Operand{recvExpr, r, "self"})
+		strict = append(strict, operands[0])
+		rank = r.Rank
+		tensors++
+	} else if len(op.Operands) == 0 && len(a.pos) > 0 && a.pos[0].tensorish() {
+		r := a.pos[0].Tensor()
+		operands = append(operands, Operand{a.exprs[0], r, "input"})
+		strict = append(strict, operands[0])
+		rank = r.Rank
+		tensors++
+	}
+	switch {
+	case follows != nil:
+		t = follows.DType
+	case len(strict) > 0 && len(promote) == 0:
+		t = agreed(strict)
+		if len(strict) == 1 {
+			t = strict[0].Value.DType
+		}
+	case len(promote) > 0:
+		ops := make([]dtype.Operand, 0, len(promote))
+		for _, p := range append(promote, strict...) {
+			o, _ := p.Value.operand()
+			ops = append(ops, o)
+		}
+		t = dtype.ResultOf(ops...)
+	case len(operands) > 0:
+		t = operands[0].Value.DType
+	default:
+		t = dtype.Unknown
+	}
+	if !known {
+		t = dtype.Unknown
+	}
+	if tensors == 0 {
+		return e.open(x, e.file.Text(x.Pos()))
+	}
+	given, gx := a.key("dtype")
+	if given != nil && given.Kind == KindNone {
+		given = nil
+	}
+	results := op.Same
+	dimGiven := e.dimGiven(op, recv, a)
+	if dimGiven && op.WithDim != nil {
+		results = op.WithDim
+	}
+	width, mixed := resultWidth(results)
+	if mixed && op.Varies {
+		width = 0
+	}
+	how := HowKeep
+	if tensors > 1 {
+		how = HowPromote
+	}
+	one := func(i int) *Value {
+		v := &Value{Kind: KindTensor, At: x, How: how, Op: written, Rank: e.resultRank(op, rank, dimGiven, a)}
+		for _, o := range operands {
+			v.From = append(v.From, o.Value)
+		}
+		v.DType = sameOf(results, i, t)
+		if v.DType.Empty() { // not a tensor
+			return unknown()
+		}
+		if given != nil && op.TakesDType && i == 0 {
+			if u, ok := dtypeOf(given); ok {
+				v.DType, v.How = u, HowCast
+				if len(u.Roots()) > 0 {
+					e.propagates(gx)
+				}
+			}
+		}
+		if i == 0 && e.castByAutocast(op, v, given) {
+			v.How = HowAutocast
+		}
+		if tensors == 1 && v.How == HowKeep && len(operands) == 1 && v.DType.Equal(operands[0].Value.DType) {
+			v.Make = operands[0].Value.Make
+		}
+		return v
+	}
+	var result *Value
+	switch {
+	case width == 0 && op.Varies:
+		result = e.open(x, e.file.Text(x.Pos()))
+		if strings.HasSuffix(name, "split") || strings.HasSuffix(name, "chunk") || strings.HasSuffix(name, "unbind") || strings.HasSuffix(name, "meshgrid") {
+			el := one(0)
+			el.DType = t
+			el.How = HowKeep
+			result = &Value{Kind: KindSequence, Elem: el}
+		}
+	case width <= 1:
+		result = one(0)
+	default:
+		result = &Value{Kind: KindSequence}
+		for i := range width {
+			result.Elems = append(result.Elems, one(i))
+		}
+	}
+	rv := result
+	if rv.Kind == KindSequence {
+		rv = rv.element()
+	}
+	switch {
+	case len(strict) > 1:
+		kind := OpRefuses
+		if writes[name[strings.LastIndexByte(name, '.')+1:]] {
+			kind = OpIndexPut
+		}
+		msg := ""
+		for i := range op.Operands {
+			if op.Operands[i].Class == torch.Raise && op.Operands[i].Message != "" {
+				msg = op.Operands[i].Message
+				break
+			}
+		}
+		e.addOp(x, kind, name, written, rv, msg, strict...)
+	case len(promote) > 1 && len(operands) > 1:
+		e.addOp(x, OpPromotes, name, written, rv, "", operands...)
+	}
+	return result
+}
+
+// writes are the in-place operations whose source must have the container's
+// dtype (measured; facts 34).
+var writes = map[string]bool{
+	"index_put_": true, "index_put": true, "index_add_": true, "index_add": true, "index_copy_": true, "index_copy": true, "scatter_": true, "scatter": true, "scatter_add_": true,
+	"scatter_add": true, "scatter_reduce_": true, "scatter_reduce": true, "masked_scatter_": true, "masked_scatter": true, "index_reduce_": true, "put_": true,
+}
+
+func (e *evaluator) dimGiven(op *torch.Op, recv *Value, a *args) bool {
+	for _, k := range []string{"dim", "axis"} {
+		if v, _ := a.key(k); v != nil && v.Kind != KindNone {
+			return true
+		}
+	}
+	if op.Dim >= 0 {
+		i := op.Dim
+		if recv != nil {
+			i--
+		}
+		if v, _ := a.arg(i); v != nil && (v.Kind == KindNumber || v.Kind == KindSequence) {
+			return true
+		}
+	}
+	return false
+}
+
+func (e *evaluator) resultRank(op *torch.Op, in dtype.Rank, dim bool, a *args) dtype.Rank {
+	switch op.Rank {
+	case torch.RankElementwise:
+		return in
+	case torch.RankAtLeast1:
+		return dtype.RankDim
+	case torch.RankReduces:
+		if dim {
+			if k, _ := a.key("keepdim"); k != nil && k.Known && k.Text == "True" {
+				return dtype.RankDim
+			}
+			return dtype.RankUnknown
+		}
+		if r, _ := a.key("reduction"); r != nil {
+			if r.Kind == KindString && r.Known && r.Text != "none" {
+				return dtype.RankZero
+			}
+			return dtype.RankUnknown
+		}
+		return dtype.RankZero
+	}
+	return dtype.RankUnknown
+}
+
+// resultWidth is how many tensors an op gives; mixed says that it differs.
+func resultWidth(same map[dtype.DType][]dtype.DType) (n int, mixed bool) {
+	for _, r := range same {
+		if n != 0 && len(r) != n {
+			mixed = true
+		}
+		n = max(n, len(r))
+	}
+	return n, mixed
+}
+
+// floats are the dtypes on which a result must agree to be said of a root.
+var floats = []dtype.DType{dtype.Float16, dtype.BFloat16, dtype.Float32, dtype.Float64}
+
+// sameOf maps the operands' dtype to the i-th result's. A root keeps its dtype
+// if the op keeps all floating ones. An empty type is not a tensor.
+func sameOf(same map[dtype.DType][]dtype.DType, i int, t dtype.Type) dtype.Type {
+	keeps, constant, first := true, true, dtype.None
+	measured := false
+	for _, f := range floats {
+		r, ok := same[f]
+		if !ok || i >= len(r) {
+			continue
+		}
+		if !measured {
+			first = r[i]
+		}
+		measured = true
+		keeps = keeps && r[i] == f
+		constant = constant && r[i] == first
+	}
+	if !measured {
+		for _, d := range []dtype.DType{dtype.Int64, dtype.Bool} {
+			if r, ok := same[d]; ok && i < len(r) {
+				measured = true
+				first = r[i]
+				keeps = keeps && r[i] == d
+				constant = constant && r[i] == first
+			}
+		}
+	}
+	if !measured {
+		return dtype.Unknown
+	}
+	if constant && first == dtype.None {
+		return dtype.Type{}
+	}
+	return t.Map(func(a dtype.Type) dtype.Type {
+		if d, ok := a.Exact(); ok {
+			if r, ok := same[d]; ok && i < len(r) {
+				return dtype.Exact(r[i])
+			}
+			if d.Floating() && keeps {
+				return a
+			}
+			if constant {
+				return dtype.Exact(first)
+			}
+			return dtype.Unknown
+		}
+		switch {
+		case keeps:
+			return a
+		case constant:
+			return dtype.Exact(first)
+		}
+		return dtype.Unknown
+	})
+}

@@ -1,0 +1,279 @@
+package interp
+
+import (
+	"slices"
+
+	"github.com/dtypebot/dtypebot/analysis/dtype"
+	"github.com/dtypebot/dtypebot/analysis/python"
+)
+
+// Kind says what sort of thing a value is.
+type Kind uint8
+
+// The kinds.
+const (
+	KindUnknown Kind = iota // nothing is known
+	KindOpen                // a parameter or attribute: a tensor if it is used as one
+	KindTensor
+	KindArray    // numpy.ndarray
+	KindNumPy    // numpy scalar
+	KindNumber   // Python int, float or bool; DType holds its category as int64, default or bool
+	KindString   // Text holds the value if Known
+	KindNone     // None
+	KindDType    // a torch or numpy dtype; DType is the dtype that it denotes
+	KindDevice   // a torch.device or a string that names one
+	KindModule   // an nn.Module; DType is the dtype of its parameters
+	KindSequence // tuple or list; Elems if the length is known, else Elem
+	KindDict     // Fields holds the constant string keys
+	KindFunction // a function of this file
+	KindClass    // a class of this file
+	KindInstance // an instance of a class of this file
+	KindLibrary  // something imported: Name is its canonical dotted name
+	KindMethod   // a bound method: Recv and Name
+	KindPartial  // functools.partial or lambda: evaluates to unknown
+)
+
+// A Value is what the evaluator knows of one Python value. Values are immutable
+// once they are stored, but for the fields of an instance.
+type Value struct {
+	Kind  Kind
+	DType dtype.Type
+	Rank  dtype.Rank
+
+	Name   string            // KindLibrary, KindMethod, KindModule (class name)
+	Text   string            // KindString, or the source of a KindNumber literal
+	Known  bool              // KindString and KindNumber: Text is the value
+	Elems  []*Value          // KindSequence of known length
+	Elem   *Value            // KindSequence of unknown length: any element
+	Fields map[string]*Value // KindDict
+	Recv   *Value            // KindMethod
+	Func   *Function
+	Class  *Class
+	Maybe  bool // may also be None
+
+	// Where the value comes from: the expression that made it, what that
+	// expression did, and the values it was made from.
+	At   python.Node
+	How  How
+	Op   string // the operation in the words of the source: "torch.ones", "@"
+	From []*Value
+	Make *Creation // how a factory was called, kept through views and moves
+
+	root *dtype.Root // KindOpen: the root of its dtype when it is used as a tensor
+	file *python.File
+}
+
+// How says what an expression did to the dtype of its value.
+type How uint8
+
+// The ways.
+const (
+	HowOther    How = iota
+	HowParam        // a parameter
+	HowAttr         // an attribute of self or of another object
+	HowCreate       // a factory
+	HowKeep         // kept the dtype of From[0]
+	HowCast         // was cast
+	HowPromote      // was promoted from From
+	HowCall         // result of a function of this file
+	HowJoin         // two paths met
+	HowModule       // result of a module call
+	HowNumPy        // left NumPy: torch.from_numpy and friends
+	HowAutocast     // result of an autocast operation
+)
+
+// A Creation is one call of a factory without an explicit dtype.
+type Creation struct {
+	Call   *python.Call
+	Name   string // canonical: "torch.zeros"
+	DType  bool   // dtype= was given
+	Device python.Expr
+	// DeviceOf is the tensor whose device was copied, nil if none.
+	DeviceOf *Value
+	// ShapeOf are the tensors whose sizes were used.
+	ShapeOf []*Value
+	Scope   *Scope
+	// InScope are the tensor-like names at the call.
+	InScope map[string]*Value
+}
+
+func unknown() *Value { return &Value{Kind: KindUnknown} }
+
+// tensorish reports whether the value may be used as a tensor whose dtype is
+// worth tracking.
+func (v *Value) tensorish() bool {
+	return v != nil && (v.Kind == KindTensor || v.Kind == KindOpen)
+}
+
+// Tensor returns the value seen as a tensor: an open value becomes a tensor of
+// its root.
+func (v *Value) Tensor() *Value {
+	if v.Kind == KindOpen && v.root != nil {
+		t := *v
+		t.Kind, t.DType = KindTensor, dtype.Of(v.root)
+		return &t
+	}
+	return v
+}
+
+// operand returns the value as an operand of a promotion and whether it can be
+// one. Python numbers are scalars; NumPy values are not handled here.
+func (v *Value) operand() (dtype.Operand, bool) {
+	switch v.Kind {
+	case KindTensor:
+		return dtype.Operand{Type: v.DType, Rank: v.Rank}, true
+	case KindOpen:
+		return dtype.Operand{Type: dtype.Of(v.root), Rank: v.Rank}, true
+	case KindNumber:
+		return dtype.Operand{Type: v.DType, Rank: dtype.RankScalar}, true
+	}
+	return dtype.Operand{Type: dtype.Unknown}, false
+}
+
+// with returns a copy with another way of coming about.
+func (v *Value) derived(at python.Node, how How, op string, from ...*Value) *Value {
+	d := *v
+	d.At, d.How, d.Op, d.From = at, how, op, from
+	d.root = nil
+	if d.Kind == KindOpen {
+		d.Kind, d.DType = KindTensor, dtype.Of(v.root)
+	}
+	if how != HowKeep {
+		d.Make = nil
+	}
+	return &d
+}
+
+// joinValues is what is known where two paths meet.
+func joinValues(a, b *Value) *Value {
+	switch {
+	case a == b, b == nil:
+		return a
+	case a == nil:
+		return b
+	case a.Kind == KindNone && b.Kind == KindNone:
+		return a
+	case a.Kind == KindNone:
+		return b.maybe()
+	case b.Kind == KindNone:
+		return a.maybe()
+	}
+	if a.tensorish() && b.tensorish() {
+		if a.Kind == KindOpen && b.Kind == KindOpen && a.root == b.root {
+			return a
+		}
+		x, y := a.Tensor(), b.Tensor()
+		j := &Value{Kind: KindTensor, DType: dtype.Join(x.DType, y.DType), Rank: dtype.JoinRank(x.Rank, y.Rank), How: HowJoin, From: []*Value{a, b}, At: a.At, Maybe: a.Maybe || b.Maybe, file: a.file}
+		if x.Make != nil && x.Make == y.Make {
+			j.Make = x.Make
+		}
+		return j
+	}
+	if a.Kind != b.Kind {
+		return unknown()
+	}
+	switch a.Kind {
+	case KindArray, KindNumPy, KindNumber, KindDType, KindModule:
+		j := *a
+		j.DType, j.Rank = dtype.Join(a.DType, b.DType), dtype.JoinRank(a.Rank, b.Rank)
+		j.Known = a.Known && b.Known && a.Text == b.Text
+		j.From, j.How = []*Value{a, b}, HowJoin
+		if a.Make != b.Make {
+			j.Make = nil
+		}
+		if a.Name != b.Name {
+			j.Name = ""
+		}
+		return &j
+	case KindString:
+		if a.Known && b.Known && a.Text == b.Text {
+			return a
+		}
+		return &Value{Kind: KindString}
+	case KindDevice:
+		return a
+	case KindSequence:
+		if len(a.Elems) == len(b.Elems) && a.Elem == nil && b.Elem == nil {
+			j := &Value{Kind: KindSequence, Elems: make([]*Value, len(a.Elems))}
+			for i := range a.Elems {
+				j.Elems[i] = joinValues(a.Elems[i], b.Elems[i])
+			}
+			return j
+		}
+		return &Value{Kind: KindSequence, Elem: joinValues(a.element(), b.element())}
+	case KindDict:
+		j := &Value{Kind: KindDict, Fields: map[string]*Value{}}
+		for k, x := range a.Fields {
+			if y, ok := b.Fields[k]; ok {
+				j.Fields[k] = joinValues(x, y)
+			}
+		}
+		return j
+	case KindInstance:
+		if a.Class == b.Class {
+			return a
+		}
+	case KindLibrary:
+		if a.Name == b.Name {
+			return a
+		}
+	case KindFunction:
+		if a.Func == b.Func {
+			return a
+		}
+	case KindClass:
+		if a.Class == b.Class {
+			return a
+		}
+	}
+	return unknown()
+}
+
+// maybe returns the value that may also be None.
+func (v *Value) maybe() *Value {
+	if v.Maybe || v.Kind == KindUnknown {
+		return v
+	}
+	m := *v
+	m.Maybe = true
+	return &m
+}
+
+// element returns any element of a sequence.
+func (v *Value) element() *Value {
+	if v.Elem != nil {
+		return v.Elem
+	}
+	var j *Value
+	for _, e := range v.Elems {
+		j = joinValues(j, e)
+	}
+	if j == nil {
+		return unknown()
+	}
+	return j
+}
+
+// equalValue reports whether two values are the same for the purpose of ending
+// a loop.
+func equalValue(a, b *Value) bool {
+	if a == b {
+		return true
+	}
+	if a == nil || b == nil || a.Kind != b.Kind || a.Rank != b.Rank || a.Maybe != b.Maybe || a.root != b.root || a.Name != b.Name || a.Text != b.Text ||
+		a.Func != b.Func || a.Class != b.Class || !a.DType.Equal(b.DType) || (a.Elem == nil) != (b.Elem == nil) || len(a.Elems) != len(b.Elems) || len(a.Fields) != len(b.Fields) {
+		return false
+	}
+	if a.Elem != nil && !equalValue(a.Elem, b.Elem) {
+		return false
+	}
+	if !slices.EqualFunc(a.Elems, b.Elems, equalValue) {
+		return false
+	}
+	for k, x := range a.Fields {
+		if !equalValue(x, b.Fields[k]) {
+			return false
+		}
+	}
+	return true
+}
