@@ -70,6 +70,38 @@ func TestSuggestionStaysInItsHunk(t *testing.T) {
 	}
 }
 
+func TestSuggestionMayNotSpanTwoHunks(t *testing.T) {
+	f := analysis.File{Path: "a.py", Source: project(), Hunks: []analysis.Hunk{hunk(88, 96), hunk(97, 108)}}
+	plan := projection().propose(t, Options{}, f)
+	if len(plan.Comments) != 1 {
+		t.Fatalf("%d comments, want 1", len(plan.Comments))
+	}
+	c := plan.Comments[0]
+	if c.Suggestion == nil || c.Suggestion.Safety != analysis.Display || c.Unproven != "the diff does not show lines 92 to 107 in one piece" || !c.Anchored || c.Last > 96 {
+		t.Errorf("lines %d-%d, anchored %v, %q: %+v", c.First, c.Last, c.Anchored, c.Unproven, c.Suggestion)
+	}
+	// One that is too long to be judged in a review is code as well.
+	f.Hunks = []analysis.Hunk{hunk(88, 108)}
+	c = projection().propose(t, Options{MaxLines: 15}, f).Comments[0]
+	if c.Suggestion.Safety != analysis.Display || c.Unproven != "it spans 16 lines" {
+		t.Errorf("%q: %+v", c.Unproven, c.Suggestion)
+	}
+}
+
+// TestOtherFindingsMayMove puts an insertion before, at the start of and behind
+// a finding that the change does not mend.
+func TestOtherFindingsMayMove(t *testing.T) {
+	wrap := tiny{name: "wrap", pattern: regexp.MustCompile(`= keep`), insert: "wrapped + ", before: 4}
+	keep := tiny{name: "keep", pattern: regexp.MustCompile(`keep\(\)`), nofix: true}
+	a := &tinies{rules: []tiny{wrap, keep, half}}
+	plan := a.propose(t, Options{}, whole("z = keep() + bad(x)\ny = keep()\n"))
+	for _, c := range plan.Comments {
+		if c.Findings[0].Rule != "keep" && (c.Suggestion == nil || c.Suggestion.Safety != analysis.Safe) {
+			t.Errorf("%s: no button: %q", c.Findings[0].Rule, c.Unproven)
+		}
+	}
+}
+
 func TestLineEnds(t *testing.T) {
 	for _, c := range []struct {
 		name, source, mended string
@@ -397,7 +429,8 @@ func TestPlanLaws(t *testing.T) {
 				continue
 			}
 			s := c.Suggestion
-			if !c.Anchored || !shown(f, s.First, s.Last) || c.First != s.First || c.Last != s.Last {
+			sameHunk := s.Last <= cutAt || s.First > cutAt
+			if !c.Anchored || !sameHunk || c.First != s.First || c.Last != s.Last {
 				r.Fatalf("button on lines %d-%d is not in one hunk", s.First, s.Last)
 			}
 			for _, d := range buttons {
