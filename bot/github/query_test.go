@@ -1,0 +1,72 @@
+package github
+
+import (
+	"os"
+	"slices"
+	"testing"
+
+	"github.com/vektah/gqlparser/v2"
+	"github.com/vektah/gqlparser/v2/ast"
+	"github.com/vektah/gqlparser/v2/parser"
+	"github.com/vektah/gqlparser/v2/validator"
+	"github.com/vektah/gqlparser/v2/validator/rules"
+)
+
+// documents are all shapes of the GraphQL documents that are ever sent.
+func documents() map[string]string {
+	return map[string]string{
+		"state of no file":     document(0),
+		"state of one file":    document(1),
+		"state of fifty files": document(perQuery),
+		"threads":              threadsDocument,
+		"files":                blobsDocument(3),
+		"head of no file":      headDocument(0),
+		"head of two files":    headDocument(2),
+	}
+}
+
+func TestDocumentsParse(t *testing.T) {
+	for name, text := range documents() {
+		if _, err := parser.ParseQuery(&ast.Source{Name: name, Input: text}); err != nil {
+			t.Errorf("%s: %v\n%s", name, err, text)
+		}
+	}
+}
+
+// TestDocumentsFitGitHub validates the documents against GitHub's public schema,
+// which is not kept here: npm pack @octokit/graphql-schema, then set
+// DTYPEBOT_GRAPHQL_SCHEMA to the path of its schema.graphql.
+func TestDocumentsFitGitHub(t *testing.T) {
+	path := os.Getenv("DTYPEBOT_GRAPHQL_SCHEMA")
+	if path == "" {
+		if os.Getenv("DTYPEBOT_REQUIRE") == "all" {
+			t.Fatal("DTYPEBOT_GRAPHQL_SCHEMA is not set")
+		}
+		t.Skip("needs GitHub's schema: npm pack @octokit/graphql-schema@15.26.1, unpack, DTYPEBOT_GRAPHQL_SCHEMA=…/package/schema.graphql")
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	parsed, err := parser.ParseSchemas(validator.Prelude, &ast.Source{Name: path, Input: string(text)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range parsed.Definitions { // GitHub defines some fields twice
+		seen := make(map[string]bool)
+		d.Fields = slices.DeleteFunc(d.Fields, func(f *ast.FieldDefinition) bool {
+			twice := seen[f.Name]
+			seen[f.Name] = true
+			return twice
+		})
+	}
+	schema, err := validator.ValidateSchemaDocument(parsed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range documents() {
+		if _, errs := gqlparser.LoadQueryWithRules(schema, text, rules.NewDefaultRules()); len(errs) > 0 {
+			t.Errorf("%s: %v", name, errs)
+		}
+	}
+}
