@@ -25,6 +25,10 @@ type table struct {
 	messages     []string
 	results      []result
 	ops          map[string]*Op
+	modules      map[string]*ModuleFact
+	factories    map[string]*FactoryFact
+	arrays       map[string]*NumPyFact
+	numpyResult  map[[2]dtype.DType]dtype.DType
 }
 
 // A result is one line of the results: what comes out, by dtype.
@@ -96,6 +100,11 @@ func decode(s string) (*table, error) {
 	for _, line := range t.sections["ops"] {
 		if err := t.op(line); err != nil {
 			return nil, fmt.Errorf("decode %q: %w", line, err)
+		}
+	}
+	for _, read := range []func() error{t.readModules, t.readFactories, t.readNumPy} {
+		if err := read(); err != nil {
+			return nil, fmt.Errorf("decode the table of facts: %w", err)
 		}
 	}
 	return t, nil
@@ -241,11 +250,11 @@ func (t *table) operand(s string) (Operand, error) {
 		return Operand{}, fmt.Errorf("operand %q", s)
 	}
 	o := Operand{Name: f[0], Index: -1, Class: classes[f[2][0]], ZeroDim: classes[f[2][1]], Scalar: f[4] != ""}
-	if n, ok := strings.CutSuffix(o.Name, "*"); ok {
-		o.Name, o.List = n, true
-	}
 	if n, ok := strings.CutSuffix(o.Name, "+"); ok {
 		o.Name, o.Variadic = n, true
+	}
+	if n, ok := strings.CutSuffix(o.Name, "*"); ok {
+		o.Name, o.List = n, true
 	}
 	var err error
 	if f[1] != "" {

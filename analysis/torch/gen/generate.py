@@ -186,8 +186,9 @@ def main():
 
 
 def sections():
+    """Everything but the ops, which the parent measures alone."""
     out = []
-    for name in ("basics",):
+    for name in ("basics", "factories", "modules", "arrays"):
         module = __import__(name)
         out += module.lines()
     return out

@@ -106,6 +106,8 @@ def run(fn, of=sig):
         raise
     except Exception as e:  # noqa: BLE001, what an op raises is the measurement
         s = str(e).split("\n")[0].strip()
+        if s.startswith("Given groups="):  # a fault of the bf16 transposed convolution, not about dtypes
+            return "E:ni"
         if not isinstance(e, NotImplementedError) and SURELY_MIX.search(s):
             return "E:mix#%d" % message(s)
         if NI.search(s):
@@ -319,8 +321,9 @@ class Signature:
     """The names of an op's parameters: positional ones in order, whether the
     last of them takes all further arguments, and keyword-only ones."""
 
-    def __init__(self, positional, variadic, keyword):
+    def __init__(self, positional, variadic, keyword, numbers=()):
         self.positional, self.variadic, self.keyword = positional, variadic, keyword
+        self.numbers = numbers  # parameters that are Python numbers
 
     def names(self):
         return self.positional + self.keyword
@@ -389,7 +392,8 @@ def signatures(ns, n, fn):
             if method and "self" in pos:  # the receiver comes first whatever the schema's order
                 pos.remove("self")
                 pos.insert(0, "self")
-            out.append(Signature(pos, False, key))
+            numbers = {rename(a.name) for a in args if str(a.type) in ("number", "int", "float", "bool")}
+            out.append(Signature(pos, False, key, numbers))
     try:
         private = fn in OVERRIDABLE
     except TypeError:
@@ -401,13 +405,17 @@ def signatures(ns, n, fn):
     return out
 
 
-def fitting(sigs, nargs, kws):
-    """The signature that a call with so many arguments and such keywords uses."""
+def fitting(sigs, args, kws):
+    """The signature that a call with such arguments and keywords uses."""
+    def takes(s):
+        return s.variadic or len(s.positional) >= len(args) and not any(
+            isinstance(a, Tensor) and a.dim() > 0 and p in s.numbers for p, a in zip(s.positional, args))
+
     for s in sigs:
-        if (len(s.positional) >= nargs or s.variadic) and all(k in s.names() for k in kws):
+        if takes(s) and all(k in s.names() for k in kws):
             return s
     for s in sigs:
-        if len(s.positional) >= nargs or s.variadic:
+        if takes(s):
             return s
     return Signature([], False, list(kws))
 
@@ -420,7 +428,7 @@ class Template:
         floating = base.is_floating_point
         # The operands whose dtype is varied: the tensors of the sample's own dtype family.
         self.pos = [i for i, x in enumerate(self.leaves) if isinstance(x, Tensor) and (x.is_floating_point() if floating else x.dtype == base)]
-        self.signature = fitting(sigs, len(args), kw)
+        self.signature = fitting(sigs, args, kw)
         self.names, self.listed, k = {}, set(), 0
         for i, a in enumerate(args):
             name = self.signature.place(i, len(args))
@@ -577,7 +585,13 @@ def rank(n, kind, tm):
     return "?"
 
 
+# Arguments made from the schema crash the interpreter, some runs only.
+CRASH = {"torch.lstm_cell", "torch.gru_cell", "torch.native_group_norm"}
+
+
 def measure(ns, n, kind):
+    if ns + "." + n in CRASH:
+        return None
     fn = getattr(SPACES[ns], n)
     sigs = signatures(ns, n, fn)
     made = EXTRA.get(ns + "." + n, []) + opinfo_templates(opinfos(ns, n, kind), fn)
@@ -675,7 +689,7 @@ def measure(ns, n, kind):
                 if name in s.positional:
                     index = s.positional.index(name)
                     break
-        shape_ = "*" if name in listed else "+" if chosen.variadic and name == chosen.positional[-1] else ""
+        shape_ = ("*" if name in listed else "") + ("+" if chosen.variadic and name == chosen.positional[-1] else "")
         out.append((index, name, c, z, msg, shape_, "".join(sorted(o["scalar"]))))
     out.sort(key=lambda x: (x[0] < 0, x[0], x[1]))
     cuda = policy(plain, cast, pairs)
