@@ -304,7 +304,7 @@ func (s *session) call(name string, do func() error) error {
 		return nil
 	}
 	err = classify(name, err)
-	if e, ok := errors.AsType[*Error](err); ok && e.Status == http.StatusUnauthorized {
+	if e, ok := refused(err); ok && e.Status == http.StatusUnauthorized {
 		// The token was revoked; the next attempt fetches a new one.
 		s.app.forget(s.id)
 		return bot.Retry{After: time.Second, Err: err}

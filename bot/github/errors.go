@@ -160,8 +160,8 @@ func classifyToken(e *ghinstallation.HTTPError) error {
 		return bot.Retry{After: time.Minute, HandBack: true, Err: out}
 	}
 	err = status(out, e.Response.Header)
-	if refused, ok := errors.AsType[*Error](err); ok && refused.Status == http.StatusForbidden {
-		return bot.Drop{Reason: refused.Error()}
+	if e, ok := refused(err); ok && e.Status == http.StatusForbidden {
+		return bot.Drop{Reason: e.Error()}
 	}
 	return err
 }
@@ -216,4 +216,11 @@ func clean(message string) string {
 		message = strings.ToValidUTF8(message[:500], "") + "…"
 	}
 	return message
+}
+
+// refused returns the answer of GitHub that the caller is to decide about. It
+// does not look into a Drop or a Retry: there it is decided.
+func refused(err error) (*Error, bool) {
+	e, ok := err.(*Error)
+	return e, ok
 }

@@ -2,7 +2,6 @@ package github
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"strings"
 
@@ -68,7 +67,7 @@ func (s *session) comment(ctx context.Context, review bot.Review, comments []bot
 		_, _, err := s.client.PullRequests.CreateReview(ctx, review.Owner, review.Name, review.Pull, request)
 		return err
 	})
-	refusal, ok := errors.AsType[*Error](err)
+	refusal, ok := refused(err)
 	switch {
 	case err == nil:
 		posted.Reviews++
@@ -158,7 +157,7 @@ func (s *session) checkRun(ctx context.Context, review bot.Review) (int64, error
 		if err == nil {
 			return updated.GetID(), nil
 		}
-		if e, ok := errors.AsType[*Error](err); !ok || e.Status != http.StatusForbidden && e.Status != http.StatusNotFound {
+		if e, ok := refused(err); !ok || e.Status != http.StatusForbidden && e.Status != http.StatusNotFound {
 			return 0, err
 		}
 		// The run is another App's or is gone; ours begins anew.
@@ -175,7 +174,7 @@ func (s *session) checkRun(ctx context.Context, review bot.Review) (int64, error
 		})
 		return err
 	})
-	if e, ok := errors.AsType[*Error](err); ok {
+	if e, ok := refused(err); ok {
 		switch {
 		case e.Status == http.StatusUnprocessableEntity && staleHead(e.Message):
 			return 0, bot.Retry{After: afterMoved, HandBack: true, Err: e}

@@ -70,7 +70,7 @@ func (a *App) Snapshot(ctx context.Context, job bot.Job) (bot.Snapshot, error) {
 			renamed = true
 			continue
 		}
-		if e, ok := errors.AsType[*Error](err); ok && e.Status == http.StatusNotFound {
+		if e, ok := refused(err); ok && e.Status == http.StatusNotFound {
 			newOwner, newName, err := s.resolve(ctx, job.Repository)
 			if err != nil {
 				return bot.Snapshot{}, err
@@ -84,7 +84,7 @@ func (a *App) Snapshot(ctx context.Context, job bot.Job) (bot.Snapshot, error) {
 			owner, name = newOwner, newName
 			continue
 		}
-		if e, ok := errors.AsType[*Error](err); ok && e.Status == http.StatusForbidden {
+		if e, ok := refused(err); ok && e.Status == http.StatusForbidden {
 			return bot.Snapshot{}, bot.Drop{Reason: "the App may not read the pull request: " + e.Error()}
 		}
 		return bot.Snapshot{}, err
@@ -105,7 +105,7 @@ func (s *session) resolve(ctx context.Context, id int64) (owner, name string, er
 		repo, _, err = s.client.Repositories.GetByID(ctx, id)
 		return err
 	})
-	if e, ok := errors.AsType[*Error](err); ok && (e.Status == http.StatusNotFound || e.Status == http.StatusForbidden) {
+	if e, ok := refused(err); ok && (e.Status == http.StatusNotFound || e.Status == http.StatusForbidden) {
 		return "", "", bot.Drop{Reason: "the repository is deleted or no longer open to the App"}
 	}
 	if err != nil {
@@ -337,7 +337,7 @@ func (s *session) file(ctx context.Context, owner, name string, f wanted, e *ent
 		if errors.Is(err, errTooLarge) {
 			return analysis.File{}, "larger than 1 MiB", nil
 		}
-		if e, ok := errors.AsType[*Error](err); ok && (e.Status == http.StatusNotFound || e.Status == http.StatusForbidden) {
+		if e, ok := refused(err); ok && (e.Status == http.StatusNotFound || e.Status == http.StatusForbidden) {
 			return analysis.File{}, fmt.Sprintf("GitHub did not give its content (status %d)", e.Status), nil
 		}
 		if err != nil {
