@@ -5,10 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"os"
 	"path/filepath"
-	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -121,7 +120,7 @@ func (f *fixture) outcomes(n int) []string {
 	return all
 }
 
-// empty fails unless the stream and the dead letters have as many messages.
+// depth fails unless the stream and the dead letters have as many messages.
 func (f *fixture) depth(waiting, dead uint64) {
 	f.t.Helper()
 	d, err := f.q.Depth(f.t.Context())
@@ -182,18 +181,18 @@ func TestReplacedInFlight(t *testing.T) {
 	f := embedded(t)
 	started, release := make(chan string, 10), make(chan struct{})
 	var mu sync.Mutex
-	running := 0
+	running := make(map[int]bool)
 	stop := f.work(4, func(_ context.Context, j bot.Job) error {
 		mu.Lock()
-		running++
-		if running > 1 {
+		if running[j.Pull] {
 			t.Errorf("%s runs beside another job of its pull request", j.Delivery)
 		}
+		running[j.Pull] = true
 		mu.Unlock()
 		started <- j.Delivery
 		<-release
 		mu.Lock()
-		running--
+		running[j.Pull] = false
 		mu.Unlock()
 		return nil
 	})
@@ -209,7 +208,7 @@ func TestReplacedInFlight(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.depth(2, 0)
-	close(release)
+	close(release) // "other" may run already
 	got := map[string]int{wait(t, started): 1}
 	got[wait(t, started)]++
 	if diff := cmp.Diff(map[string]int{"new": 1, "other": 1}, got); diff != "" {
@@ -475,16 +474,50 @@ func TestSecondProcess(t *testing.T) {
 	f.put(1, "the first goes on")
 }
 
-// TestNoListener looks for network sockets of the embedded server.
+// TestNoListener compares the listening sockets of this process before and
+// after the start of an embedded server.
 func TestNoListener(t *testing.T) {
+	if _, err := os.Stat("/proc/net/tcp"); err != nil {
+		t.Skip("needs /proc/net/tcp")
+	}
+	before := listening(t)
 	embedded(t)
-	for _, port := range []int{server.DEFAULT_PORT, server.DEFAULT_HTTP_PORT} {
-		conn, err := net.Dial("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
-		if err == nil {
-			conn.Close()
-			t.Errorf("port %d is open", port)
+	if diff := cmp.Diff(before, listening(t)); diff != "" {
+		t.Errorf("listening sockets (-before +after):\n%s", diff)
+	}
+	url := external(t)
+	if cmp.Equal(before, listening(t)) {
+		t.Errorf("the test does not see the server on %s", url)
+	}
+}
+
+// listening returns the listening TCP sockets of this process.
+func listening(t *testing.T) []string {
+	t.Helper()
+	own := make(map[string]bool)
+	fds, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, fd := range fds {
+		if link, err := os.Readlink("/proc/self/fd/" + fd.Name()); err == nil {
+			own[link] = true
 		}
 	}
+	var all []string
+	for _, table := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
+		text, err := os.ReadFile(table)
+		if err != nil {
+			continue // no IPv6
+		}
+		for line := range strings.Lines(string(text)) {
+			// sl local_address rem_address st … inode: see proc_net_tcp.txt of the kernel
+			if f := strings.Fields(line); len(f) > 9 && f[3] == "0A" && own["socket:["+f[9]+"]"] {
+				all = append(all, f[1])
+			}
+		}
+	}
+	return all
 }
 
 // external starts a server on loopback, as a stand-in for a cluster.

@@ -52,6 +52,7 @@ func newRoot() *cobra.Command {
 
 // verbs are the constructors of the verbs, in the order of the help text.
 var verbs = []func() *cobra.Command{
+	newServe,
 	newCheck,
 	newVersion,
 }

@@ -1,0 +1,420 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/pprof"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/dtypebot/dtypebot/analysis"
+	"github.com/dtypebot/dtypebot/analysis/check"
+	"github.com/dtypebot/dtypebot/bot"
+	"github.com/dtypebot/dtypebot/bot/github"
+	"github.com/dtypebot/dtypebot/bot/queue"
+	"github.com/dtypebot/dtypebot/bot/store"
+	"github.com/dtypebot/dtypebot/bot/webhook"
+	"github.com/dtypebot/dtypebot/suggestions"
+)
+
+const (
+	// shutdownGrace is how long running reviews may go on after a signal;
+	// orchestrators kill after 30 seconds.
+	shutdownGrace = 20 * time.Second
+	// jobLimit ends a review that hangs; it counts as a try.
+	jobLimit = 5 * time.Minute
+	// answerLimit is how long open requests may go on after a signal.
+	answerLimit = 5 * time.Second
+)
+
+// logger makes the program's log.
+func (c serveConfig) logger(w io.Writer) *slog.Logger {
+	o := &slog.HandlerOptions{Level: c.LogLevel}
+	if c.LogJSON {
+		return slog.New(slog.NewJSONHandler(w, o))
+	}
+	return slog.New(slog.NewTextHandler(w, o))
+}
+
+// An appConfig is what an app is made of.
+type appConfig struct {
+	serveConfig
+	Log *slog.Logger // nil discards
+	// Transport carries the requests to GitHub; nil makes one with timeouts.
+	Transport http.RoundTripper
+	// Handle does a job; nil reviews the pull request.
+	Handle func(context.Context, bot.Job) error
+	// Reviewed is told of each review that was posted; may be nil. It is called
+	// from the workers.
+	Reviewed func(bot.Job, bot.Posted)
+}
+
+// An app is the running bot: queue, workers and HTTP servers.
+type app struct {
+	config   appConfig
+	log      *slog.Logger
+	server   *queue.Server
+	queue    *queue.Queue
+	reviewer *bot.Reviewer
+	handle   func(context.Context, bot.Job) error
+	metrics  *metrics
+	api      probe
+	listener net.Listener
+	admin    net.Listener // nil without ADMIN_ADDR
+	public   http.Handler
+	private  http.Handler
+}
+
+// newApp opens everything and listens, but answers nothing yet; the caller has
+// to call Run or Close.
+func newApp(ctx context.Context, config appConfig) (_ *app, err error) {
+	a := &app{config: config, log: config.Log, metrics: newMetrics(), api: probe{url: config.APIURL}}
+	if a.log == nil {
+		a.log = slog.New(slog.DiscardHandler)
+	}
+	defer func() {
+		if err != nil {
+			a.Close()
+		}
+	}()
+
+	gh := config.github()
+	gh.Transport = config.Transport
+	client, err := github.New(gh)
+	if err != nil {
+		return nil, err
+	}
+	a.reviewer = &bot.Reviewer{GitHub: client, Analyse: analyse, Config: bot.Config{Engine: version}}
+	a.handle = config.Handle
+	if a.handle == nil {
+		a.handle = a.review
+	}
+
+	a.server, err = queue.Start(ctx, queue.Config{
+		DataDir: config.DataDir, URL: config.NATSURL, Creds: config.NATSCreds, CA: config.NATSCA, Replicas: config.Replicas, Log: a.log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	state, err := store.Open(ctx, a.server.JetStream(), store.Options{Replicas: a.server.Replicas(), Embedded: a.server.Embedded()})
+	if err != nil {
+		return nil, err
+	}
+	a.queue, err = queue.Open(ctx, a.server, state, queue.Options{Log: a.log, Observe: a.metrics.job, Grace: shutdownGrace})
+	if err != nil {
+		return nil, err
+	}
+	a.metrics.watch(a.queue)
+
+	if err := a.routes(); err != nil {
+		return nil, err
+	}
+	var lc net.ListenConfig
+	if a.listener, err = lc.Listen(ctx, "tcp", config.Listen); err != nil {
+		return nil, err
+	}
+	if config.Admin != "" {
+		if a.admin, err = lc.Listen(ctx, "tcp", config.Admin); err != nil {
+			return nil, err
+		}
+	}
+	return a, nil
+}
+
+// Addr is the address that webhooks are sent to.
+func (a *app) Addr() net.Addr { return a.listener.Addr() }
+
+// AdminAddr is the address of metrics and health, nil if there is none.
+func (a *app) AdminAddr() net.Addr {
+	if a.admin == nil {
+		return nil
+	}
+	return a.admin.Addr()
+}
+
+// Close frees what newApp opened. Run does it at its end.
+func (a *app) Close() {
+	for _, l := range []net.Listener{a.listener, a.admin} {
+		if l != nil {
+			_ = l.Close() // closed already after Run
+		}
+	}
+	if a.server != nil {
+		a.server.Close()
+	}
+}
+
+// Run answers requests and works on jobs until ctx ends, and closes the app. It
+// returns nil after a shutdown in good order.
+func (a *app) Run(ctx context.Context) error {
+	defer a.Close()
+	a.log.Info("dtypebot serves", "version", version, "listen", a.Addr().String(), "role", a.config.Role, "embedded queue", a.server.Embedded())
+	g, ctx := errgroup.WithContext(ctx)
+	a.serve(ctx, g, a.listener, &http.Server{
+		Handler: a.public, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 15 * time.Second, WriteTimeout: 30 * time.Second,
+	})
+	if a.admin != nil {
+		a.serve(ctx, g, a.admin, &http.Server{
+			// A profile takes as long as its reader asks for.
+			Handler: a.private, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 15 * time.Second, WriteTimeout: 5 * time.Minute,
+		})
+	}
+	g.Go(func() error {
+		a.api.run(ctx, a.config.Transport, a.log)
+		return nil
+	})
+	if a.config.Role != roleWebhook {
+		g.Go(func() error { return a.queue.Work(ctx, a.config.Workers, a.handle) })
+	}
+	err := g.Wait()
+	a.log.Info("dtypebot ends", "error", err)
+	return err
+}
+
+// serve runs one HTTP server in the group until ctx ends.
+func (a *app) serve(ctx context.Context, g *errgroup.Group, l net.Listener, s *http.Server) {
+	s.IdleTimeout = time.Minute
+	s.MaxHeaderBytes = 64 << 10
+	s.ErrorLog = slog.NewLogLogger(a.log.Handler(), slog.LevelDebug)
+	g.Go(func() error {
+		if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			return fmt.Errorf("serve %s: %w", l.Addr(), err)
+		}
+		return nil
+	})
+	g.Go(func() error {
+		<-ctx.Done()
+		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), answerLimit)
+		defer cancel()
+		if err := s.Shutdown(end); err != nil {
+			_ = s.Close() // what did not end in time is cut
+		}
+		return nil
+	})
+}
+
+// routes makes the handlers of the two servers.
+func (a *app) routes() error {
+	public, private := http.NewServeMux(), http.NewServeMux()
+	if a.config.Role != roleWorker {
+		hook, err := webhook.New(a.queue, webhook.Options{
+			Secrets: a.config.Secrets, AppID: a.config.AppID, Log: a.log, Observe: a.metrics.webhook,
+		})
+		if err != nil {
+			return err
+		}
+		public.Handle("/webhook", hook)
+	}
+	alive := func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") }
+	public.HandleFunc("GET /healthz", alive)
+	private.HandleFunc("GET /healthz", alive)
+	public.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
+		if a.ready(r.Context()) != nil {
+			http.Error(w, "not ready", http.StatusServiceUnavailable) // the world need not know why
+			return
+		}
+		fmt.Fprintln(w, "ok")
+	})
+	private.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
+		if err := a.ready(r.Context()); err != nil {
+			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+			return
+		}
+		fmt.Fprintln(w, "ok")
+	})
+	private.Handle("GET /metrics", promhttp.HandlerFor(a.metrics.registry, promhttp.HandlerOpts{}))
+	private.HandleFunc("GET /debug/pprof/", pprof.Index)
+	private.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
+	private.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+	private.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
+	private.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	a.public, a.private = public, private
+	return nil
+}
+
+// ready returns why the bot cannot do its work, nil if it can. It accepts and
+// queues webhooks even when GitHub's API is out of reach.
+func (a *app) ready(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	return errors.Join(a.queue.Ready(ctx), a.api.state())
+}
+
+// review does one job.
+func (a *app) review(ctx context.Context, job bot.Job) error {
+	ctx, cancel := context.WithTimeout(ctx, jobLimit)
+	defer cancel()
+	start := time.Now()
+	posted, err := a.reviewer.Review(ctx, job)
+	a.metrics.calls(posted.Calls)
+	if err != nil {
+		return err // logged by the queue, which decides what becomes of the job
+	}
+	a.log.Info("reviewed", "pull", job.String(), "delivery", job.Delivery, "comments", len(posted.Comments), "refused", len(posted.Refused),
+		"check run", posted.CheckRun, "calls", len(posted.Calls), "took", time.Since(start).Round(time.Millisecond),
+		"since accepted", time.Since(job.Accepted).Round(time.Millisecond))
+	if a.config.Reviewed != nil {
+		a.config.Reviewed(job, posted)
+	}
+	return nil
+}
+
+// analyse finds the mistakes of a pull request's files and plans the comments.
+func analyse(ctx context.Context, files []analysis.File) (check.Report, suggestions.Plan, error) {
+	options := check.Options{Cache: check.NewCache()}
+	report := check.Run(ctx, files, options)
+	plan := suggestions.Propose(ctx, files, report, suggestions.Options{
+		Recheck: func(ctx context.Context, files []analysis.File) check.Report { return check.Run(ctx, files, options) },
+	})
+	return report, plan, ctx.Err()
+}
+
+// A probe tells whether GitHub's API can be reached. Any answer will do: whether
+// it is a friendly one is told by the jobs.
+type probe struct {
+	url  string
+	last atomic.Pointer[probed]
+}
+
+type probed struct{ err error }
+
+// The API is asked seldom while it answers; without credentials GitHub takes 60
+// requests an hour.
+const (
+	probeLimit     = 10 * time.Second
+	probeWell      = 5 * time.Minute
+	probeTroubled  = 15 * time.Second
+	probeUntilLate = time.Minute
+)
+
+// state is the result of the last attempt; nil while there was none.
+func (p *probe) state() error {
+	if last := p.last.Load(); last != nil {
+		return last.err
+	}
+	return nil
+}
+
+// run asks the API now and then until ctx ends.
+func (p *probe) run(ctx context.Context, transport http.RoundTripper, log *slog.Logger) {
+	client := &http.Client{Transport: transport, Timeout: probeLimit}
+	for troubled := 0; ; {
+		err := p.ask(ctx, client)
+		if ctx.Err() != nil {
+			return
+		}
+		if before := p.state(); (err == nil) != (before == nil) {
+			if err != nil {
+				log.Warn("GitHub's API cannot be reached", "error", err)
+			} else {
+				log.Info("GitHub's API can be reached again")
+			}
+		}
+		p.last.Store(&probed{err})
+		pause := probeWell
+		if err == nil {
+			troubled = 0
+		} else if troubled++; troubled < 10 {
+			pause = probeTroubled
+		} else {
+			pause = probeUntilLate
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(pause):
+		}
+	}
+}
+
+func (p *probe) ask(ctx context.Context, client *http.Client) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodHead, p.url, nil)
+	if err != nil {
+		return fmt.Errorf("reach GitHub's API: %w", err)
+	}
+	req.Header.Set("User-Agent", "dtypebot/"+version)
+	resp, err := client.Do(req)
+	if err != nil {
+		return fmt.Errorf("reach GitHub's API: %w", err)
+	}
+	_ = resp.Body.Close() // it is empty
+	if resp.StatusCode >= 500 {
+		return fmt.Errorf("reach GitHub's API: %s", resp.Status)
+	}
+	return nil
+}
+
+// metrics are the program's counters, in a registry of their own.
+type metrics struct {
+	registry *prometheus.Registry
+	webhooks *prometheus.CounterVec
+	jobs     *prometheus.CounterVec
+	seconds  prometheus.Histogram
+	api      *prometheus.CounterVec
+}
+
+func newMetrics() *metrics {
+	m := &metrics{
+		registry: prometheus.NewRegistry(),
+		webhooks: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "dtypebot_webhooks_total", Help: "Webhook deliveries by event and outcome.",
+		}, []string{"event", "outcome"}),
+		jobs: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "dtypebot_jobs_total", Help: "Tries at review jobs by outcome.",
+		}, []string{"outcome"}),
+		seconds: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "dtypebot_job_seconds", Help: "Duration of a try at a review job.", Buckets: prometheus.ExponentialBuckets(0.05, 2, 12),
+		}),
+		api: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "dtypebot_github_calls_total", Help: "Calls of GitHub's API by name.",
+		}, []string{"call"}),
+	}
+	m.registry.MustRegister(m.webhooks, m.jobs, m.seconds, m.api,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+func (m *metrics) webhook(event, outcome string) { m.webhooks.WithLabelValues(event, outcome).Inc() }
+
+func (m *metrics) job(_ bot.Job, outcome string, took time.Duration) {
+	m.jobs.WithLabelValues(outcome).Inc()
+	m.seconds.Observe(took.Seconds())
+}
+
+func (m *metrics) calls(names []string) {
+	for _, name := range names {
+		m.api.WithLabelValues(name).Inc()
+	}
+}
+
+// watch adds the depth of the queue, which is measured when it is read.
+func (m *metrics) watch(q *queue.Queue) { m.registry.MustRegister(depth{q}) }
+
+// depth is a collector of the queue's depth.
+type depth struct{ queue *queue.Queue }
+
+var depthDesc = prometheus.NewDesc("dtypebot_queue_jobs", "Jobs in the queue: waiting (with those that run), dead.", []string{"state"}, nil)
+
+func (d depth) Describe(ch chan<- *prometheus.Desc) { ch <- depthDesc }
+
+func (d depth) Collect(ch chan<- prometheus.Metric) {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	now, err := d.queue.Depth(ctx)
+	if err != nil {
+		ch <- prometheus.NewInvalidMetric(depthDesc, err)
+		return
+	}
+	ch <- prometheus.MustNewConstMetric(depthDesc, prometheus.GaugeValue, float64(now.Waiting), "waiting")
+	ch <- prometheus.MustNewConstMetric(depthDesc, prometheus.GaugeValue, float64(now.Dead), "dead")
+}
