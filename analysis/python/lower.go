@@ -176,20 +176,69 @@ func (l *lowerer) block(n cursor) []Stmt {
 	}
 	var out []Stmt
 	for c := range n.kids {
-		out = append(out, l.stmt(c))
+		if c.is("ERROR") && !c.cut() {
+			out = append(out, l.salvage(c)...)
+		} else {
+			out = append(out, l.stmt(c))
+		}
 	}
 	return out
 }
 
-// body lowers the block that a clause has as its last child.
+// salvage lowers what error recovery skipped where statements stand. An ERROR
+// may be a whole file with one fault in it: the statements that were whole
+// before the fault was met are kept, and only what lies between them is bad.
+func (l *lowerer) salvage(n cursor) []Stmt {
+	var out []Stmt
+	var bad *BadStmt
+	for c := range n.all {
+		if k := c.kind(); c.named() && isStmt(k) {
+			out = append(out, l.stmt(c))
+			bad = nil
+			continue
+		}
+		if bad == nil {
+			bad = &BadStmt{Span: c.span()}
+			out = append(out, bad)
+		}
+		bad.End = c.node().end
+		if c.is("block") {
+			for _, s := range l.block(c) {
+				bad.Kids = append(bad.Kids, s)
+			}
+		} else if c.named() {
+			bad.Kids = append(bad.Kids, l.expr(c))
+		}
+	}
+	if len(out) == 0 {
+		return []Stmt{&BadStmt{Span: n.span()}}
+	}
+	return out
+}
+
+func isStmt(kind string) bool {
+	return strings.HasSuffix(kind, "_statement") || strings.HasSuffix(kind, "_definition")
+}
+
+// body lowers the block of a clause. What error recovery skipped beside the block
+// is in the list as a BadStmt.
 func (l *lowerer) body(n cursor) []Stmt {
-	if b := n.field("body"); !b.null() {
-		return l.block(b)
+	var out []Stmt
+	inside, done := false, false
+	for c := range n.all {
+		switch {
+		case !inside:
+			inside = !c.named() && c.kind() == ":"
+		case c.is("block") && !done:
+			out = append(out, l.block(c)...)
+			done = true
+		case c.is("ERROR"):
+			out = append(out, l.salvage(c)...)
+		case done:
+			return out
+		}
 	}
-	if b := n.last(); b.is("block") {
-		return l.block(b)
-	}
-	return nil
+	return out
 }
 
 func (l *lowerer) stmt(n cursor) Stmt {
@@ -259,7 +308,7 @@ func (l *lowerer) compound(n cursor) Stmt {
 				tails = append(tails, c)
 			}
 		}
-		s := &If{Span: sp, Cond: l.head(n, "condition"), Body: l.block(n.field("consequence")), Else: l.tail(tails)}
+		s := &If{Span: sp, Cond: l.head(n, "condition"), Body: l.body(n), Else: l.tail(tails)}
 		s.reach(s.Body, s.Else)
 		return s
 	case "for_statement":
@@ -330,7 +379,7 @@ func (l *lowerer) tail(clauses []cursor) []Stmt {
 		l.f.Cut = true
 		return []Stmt{&BadStmt{Span: Span{c.span().Start, clauses[len(clauses)-1].span().End}}}
 	}
-	s := &If{Span: c.span(), Cond: l.head(c, "condition"), Body: l.block(c.field("consequence")), Else: l.tail(clauses[1:])}
+	s := &If{Span: c.span(), Cond: l.head(c, "condition"), Body: l.body(c), Else: l.tail(clauses[1:])}
 	s.reach(s.Body, s.Else)
 	return []Stmt{s}
 }
@@ -339,10 +388,23 @@ func (l *lowerer) tail(clauses []cursor) []Stmt {
 // anything of the head is, for what was skipped may have been part of it.
 func (l *lowerer) head(n cursor, field string) Expr {
 	e := l.expr(n.field(field))
-	if e != nil && n.broken() {
+	if e != nil && n.headBroken() {
 		return &BadExpr{Span: e.Pos(), Kids: []Node{e}}
 	}
 	return e
+}
+
+// headBroken is broken for what lies before the colon.
+func (c cursor) headBroken() bool {
+	for k := range c.all {
+		if k.missing() || k.is("ERROR") {
+			return true
+		}
+		if !k.named() && k.kind() == ":" {
+			return false
+		}
+	}
+	return true
 }
 
 func (l *lowerer) orElse(n cursor) []Stmt {
@@ -396,7 +458,7 @@ func (l *lowerer) handler(n cursor) Handler {
 	if s, ok := h.Type.(*Starred); ok {
 		h.Type = s.X // "except *T" with a space
 	}
-	if h.Type != nil && n.broken() {
+	if h.Type != nil && n.headBroken() {
 		h.Type = &BadExpr{Span: h.Type.Pos(), Kids: []Node{h.Type}}
 	}
 	return h
@@ -406,7 +468,7 @@ func (l *lowerer) matchCase(n cursor) Case {
 	if !n.is("case_clause") {
 		return Case{Span: n.span(), Body: []Stmt{l.stmt(n)}}
 	}
-	c := Case{Span: n.span(), Body: l.block(n.field("consequence"))}
+	c := Case{Span: n.span(), Body: l.body(n)}
 	c.reach(c.Body)
 	for k := range n.kids {
 		if k.is("case_pattern") {
@@ -630,7 +692,7 @@ func (l *lowerer) nodesIn(n cursor) []Node {
 			for _, s := range l.block(c) {
 				out = append(out, s)
 			}
-		case strings.HasSuffix(k, "_statement"), strings.HasSuffix(k, "_definition"):
+		case isStmt(k):
 			out = append(out, l.stmt(c))
 		default:
 			out = append(out, l.expr(c))

@@ -138,7 +138,7 @@ func readable(source string) []byte {
 		if p > 0 && p == i-1 && (b[p-1] == 'r' || b[p-1] == 'R') {
 			first--
 		}
-		if first == 0 || !word(b[first-1]) {
+		if first == 0 || source[:first] == "\ufeff" || !word(b[first-1]) {
 			b[p] = 'f'
 		}
 	}
@@ -154,7 +154,7 @@ func hide(b []byte, source, keyword string) {
 		}
 		i += at
 		at = i + len(keyword)
-		if (i == 0 || !word(source[i-1])) && strings.HasPrefix(strings.TrimLeft(source[at:min(at+8, len(source))], " \t"), "(") {
+		if (i == 0 || source[:i] == "\ufeff" || !word(source[i-1])) && strings.HasPrefix(strings.TrimLeft(source[at:min(at+8, len(source))], " \t"), "(") {
 			b[at-1] = '_'
 		}
 	}
