@@ -24,10 +24,15 @@ type checkOptions struct {
 	format, confidence string
 	color              string
 	fix, unsafe        bool
+
+	rules []*analysis.Rule // nil for the catalogue
 }
 
-func newCheck() *cobra.Command {
-	var o checkOptions
+func newCheck() *cobra.Command { return checkCommand(nil) }
+
+// checkCommand returns the verb with other rules than the catalogue's.
+func checkCommand(rules []*analysis.Rule) *cobra.Command {
+	o := checkOptions{rules: rules}
 	cmd := &cobra.Command{
 		Use:   "check [PATH…]",
 		Short: "Find mixed dtypes in files, in a diff, or in what a branch changed",
@@ -92,7 +97,7 @@ func (o checkOptions) run(ctx context.Context, paths []string, stdin io.Reader, 
 	}
 
 	// The cache makes proving a suggestion cost one file, not all of them.
-	options := check.Options{Deleted: deleted, Cache: check.NewCache()}
+	options := check.Options{Rules: o.rules, Deleted: deleted, Cache: check.NewCache()}
 	found := check.Run(ctx, files, options)
 	plan := suggestions.Propose(ctx, files, found, suggestions.Options{
 		CRLF: o.fix,

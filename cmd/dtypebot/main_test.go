@@ -1,0 +1,127 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/dtypebot/dtypebot/analysis"
+	"github.com/dtypebot/dtypebot/analysis/python"
+)
+
+// TestMain makes the commands of the scripts: dtypebot itself, and checkones,
+// which is dtypebot with one rule that does not change when the catalogue does.
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){
+		"dtypebot": main,
+		"checkones": func() {
+			root := newRoot()
+			for _, c := range root.Commands() {
+				if c.Name() == "check" {
+					root.RemoveCommand(c)
+				}
+			}
+			root.AddCommand(checkCommand([]*analysis.Rule{onesRule}))
+			err := root.Execute()
+			var code exitCode
+			switch {
+			case errors.As(err, &code):
+				os.Exit(int(code))
+			case err != nil:
+				fmt.Fprintln(os.Stderr, "dtypebot:", err)
+				os.Exit(2)
+			}
+		},
+	})
+}
+
+// onesRule reports calls of torch.ones without a dtype, as possible on lines
+// that say "maybe", with an unsafe fix where they say "unsafe".
+var onesRule = &analysis.Rule{Name: "ones", Severity: analysis.High, Run: func(p *analysis.Pass) {
+	var look func(e python.Expr)
+	look = func(e python.Expr) {
+		c, ok := e.(*python.Call)
+		if !ok {
+			return
+		}
+		for _, a := range c.Args {
+			if a.Name == "dtype" {
+				return
+			}
+			look(a.Value)
+		}
+		if f, ok := c.Func.(*python.Attribute); !ok || f.Sel != "ones" {
+			return
+		}
+		line := p.Tree.Text(p.Tree.LineSpan(p.Tree.Line(c.Start)))
+		f := analysis.Finding{At: c.Span, Confidence: analysis.Likely, Message: "`torch.ones` without a dtype.", Fix: &analysis.Fix{
+			Title: "Give it one", Safety: analysis.Safe,
+			Edits: []analysis.Edit{{Span: python.Span{Start: c.Rparen, End: c.Rparen}, New: ", dtype=x.dtype"}},
+		}}
+		if strings.Contains(line, "maybe") {
+			f.Confidence = analysis.Possible
+		}
+		if strings.Contains(line, "unsafe") {
+			f.Fix.Safety = analysis.Unsafe
+		}
+		p.Report(f)
+	}
+	for _, s := range p.Tree.Body {
+		if a, ok := s.(*python.Assign); ok {
+			look(a.Value)
+		}
+	}
+}}
+
+func TestScripts(t *testing.T) {
+	if _, err := exec.LookPath("git"); err != nil {
+		if os.Getenv("DTYPEBOT_REQUIRE") == "all" {
+			t.Fatal("git is missing: apt-get install git")
+		}
+		t.Skip("git is missing: apt-get install git")
+	}
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/script",
+		RequireExplicitExec: true,
+		Setup: func(e *testscript.Env) error {
+			e.Setenv("GIT_CONFIG_GLOBAL", "/dev/null")
+			e.Setenv("GIT_CONFIG_SYSTEM", "/dev/null")
+			for _, who := range []string{"AUTHOR", "COMMITTER"} {
+				e.Setenv("GIT_"+who+"_NAME", "a")
+				e.Setenv("GIT_"+who+"_EMAIL", "a@example.com")
+			}
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			// status N COMMAND… runs a command that must exit with status N.
+			"status": func(ts *testscript.TestScript, neg bool, args []string) {
+				if neg || len(args) < 2 {
+					ts.Fatalf("usage: status N COMMAND…")
+				}
+				err := ts.Exec(args[1], args[2:]...)
+				got := "0"
+				var exit *exec.ExitError
+				if errors.As(err, &exit) {
+					got = fmt.Sprint(exit.ExitCode())
+				} else if err != nil {
+					ts.Fatalf("%v", err)
+				}
+				if got != args[0] {
+					ts.Fatalf("exit status %s, want %s", got, args[0])
+				}
+			},
+			// crlf FILE… turns the line ends of files into "\r\n".
+			"crlf": func(ts *testscript.TestScript, neg bool, args []string) {
+				for _, name := range args {
+					text := "\ufeff" + strings.ReplaceAll(ts.ReadFile(name), "\n", "\r\n")
+					ts.Check(os.WriteFile(ts.MkAbs(name), []byte(text), 0o640))
+				}
+			},
+		},
+	})
+}
