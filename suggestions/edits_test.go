@@ -92,7 +92,8 @@ func TestWiden(t *testing.T) {
 func checkWiden(t interface {
 	Helper()
 	Fatalf(string, ...any)
-}, source string, edits []analysis.Edit) {
+}, source string, edits []analysis.Edit,
+) {
 	t.Helper()
 	edits, err := ordered(source, edits)
 	if err != nil {

@@ -201,7 +201,7 @@ func why(c Comment, opts MarkdownOptions) string {
 		summary = "Not a mistake?"
 	}
 	if rules := rulesOf(c); len(rules) > 0 {
-		fmt.Fprintf(&b, "Not a mistake here? `# dtypebot: ignore[%s] reason` at the end of the line silences it.\n", strings.Join(rules, ", "))
+		fmt.Fprintf(&b, "If this is meant, `# dtypebot: ignore[%s] reason` at the end of the line silences it.\n", strings.Join(rules, ", "))
 	}
 	return "<details><summary>" + summary + "</summary>\n\n" + b.String() + "\n</details>"
 }

@@ -43,7 +43,8 @@ func TestSuggestionStaysInItsHunk(t *testing.T) {
 		{"the hunk's only line", []analysis.Hunk{hunk(10, 10)}, nil, true, true, 10, ""},
 		{"outside", []analysis.Hunk{hunk(12, 20)}, nil, false, false, 10, "the diff does not show line 10"},
 		{
-			"its cause is shown", []analysis.Hunk{{Start: 1, End: 6, New: []int{4}}},
+			"its cause is shown",
+			[]analysis.Hunk{{Start: 1, End: 6, New: []int{4}}},
 			[]analysis.Reason{{Path: "a.py", Line: 4}, {Path: "a.py", Line: 2}, {Path: "b.py", Line: 3}},
 			false, true, 4, "the diff does not show line 10",
 		},
@@ -210,6 +211,29 @@ func TestCopiesAreOneComment(t *testing.T) {
 	}
 	if len(ids) != 4 {
 		t.Errorf("ids %v, want four different ones", ids)
+	}
+}
+
+func TestTheCopyWithTheButtonLeads(t *testing.T) {
+	a := &tinies{rules: []tiny{half}}
+	source := numbered(40, map[int]string{5: "a = bad(x)", 20: "a = bad(x)"})
+	f := analysis.File{Path: "a.py", Source: source, Hunks: []analysis.Hunk{hunk(15, 25)}}
+	plan := Propose(t.Context(), []analysis.File{f}, a.recheck(t.Context(), []analysis.File{f}), Options{Recheck: a.recheck})
+	if len(plan.Comments) != 1 || plan.Comments[0].First != 20 || len(plan.Comments[0].Copies) != 1 || plan.Comments[0].Copies[0].First != 5 {
+		t.Errorf("%+v", plan.Comments)
+	}
+}
+
+func TestARiskyFixDoesNotSpoilTheButtonBesideIt(t *testing.T) {
+	risky := tiny{name: "other", pattern: regexp.MustCompile(`worse\(\w*\)[ ]`), insert: ".float()", before: 1, safety: analysis.Unsafe}
+	a := &tinies{rules: []tiny{half, risky}}
+	plan := a.propose(t, Options{}, whole("a = worse(x) + bad(x)\n"))
+	got := map[string]analysis.Safety{}
+	for _, c := range plan.Comments {
+		got[c.Findings[0].Rule] = c.Suggestion.Safety
+	}
+	if d := cmp.Diff(map[string]analysis.Safety{"half": analysis.Safe, "other": analysis.Unsafe}, got); d != "" {
+		t.Error(d)
 	}
 }
 

@@ -348,7 +348,9 @@ func (w *work) separate() {
 	for i := 0; i < len(w.groups); i++ {
 		for j := i + 1; j < len(w.groups); j++ {
 			g, h := w.groups[i], w.groups[j]
-			if !g.stands() || !h.stands() || !w.overlap(g, h) {
+			// Only buttons compete, and a button must not become code because of
+			// a riskier fix beside it.
+			if !g.stands() || !h.stands() || g.safety() != h.safety() || g.safety() == analysis.Display || !w.overlap(g, h) {
 				continue
 			}
 			both := w.try(append(slices.Clone(g.extra), h.extra...), append(slices.Clone(g.units), without(h.units, g.units)...)...)
@@ -553,14 +555,18 @@ func (w *work) anchor(c *Comment) {
 	}
 }
 
-// fold makes copies of one mistake one comment: the strongest, then first one
-// lists the others.
+// fold makes copies of one mistake one comment, which lists the others: the
+// first that is a button, else the first that stands in the diff.
 func (w *work) fold(comments []Comment) []Comment {
 	var out []Comment
 	at := make(map[string]int)
 	for _, c := range comments {
 		key := w.kind(c)
 		if i, ok := at[key]; ok && key != "" {
+			if out[i].rank() < c.rank() {
+				c.Copies, out[i].Copies = out[i].Copies, nil
+				out[i], c = c, out[i]
+			}
 			out[i].Copies = append(out[i].Copies, c)
 			continue
 		}
@@ -571,6 +577,17 @@ func (w *work) fold(comments []Comment) []Comment {
 		slices.SortStableFunc(c.Copies, func(a, b Comment) int { return cmp.Compare(a.First, b.First) })
 	}
 	return out
+}
+
+// rank is 2 for a comment that is a button, 1 for one that can be posted.
+func (c Comment) rank() int {
+	switch {
+	case !c.Anchored:
+		return 0
+	case c.Suggestion == nil || c.Suggestion.Safety != analysis.Safe:
+		return 1
+	}
+	return 2
 }
 
 var (

@@ -315,8 +315,8 @@ var (
 	mdSpace = regexp.MustCompile(`[ \t]+`)
 )
 
-// plain strips Markdown: code spans stay as they are, without backticks only
-// where nothing is lost.
+// plain strips Markdown but for the backticks around code: without them a
+// sentence about a variable called x reads badly.
 func plain(s string) string {
 	var b strings.Builder
 	at := 0
@@ -327,7 +327,7 @@ func plain(s string) string {
 	}
 	for _, m := range mdSpan.FindAllStringIndex(s, -1) {
 		b.WriteString(strip(s[at:m[0]]))
-		b.WriteString(strings.TrimSpace(strings.Trim(s[m[0]:m[1]], "`")))
+		b.WriteString(s[m[0]:m[1]])
 		at = m[1]
 	}
 	b.WriteString(strip(s[at:]))
