@@ -98,15 +98,28 @@ func Open(ctx context.Context, js jetstream.JetStream, o Options) (*Store, error
 		{&s.counters, "counters", "counters that outlive a start", 0, jetstream.FileStorage},
 		{&s.leases, "leases", "who works on which pull request", o.LeaseTTL, leases},
 	} {
-		kv, err := js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{
-			Bucket: b.name, Description: b.about, TTL: b.ttl, Storage: b.storage, Replicas: max(o.Replicas, 1),
-		})
-		if err != nil {
-			return nil, fmt.Errorf("open bucket %s: %w", b.name, err)
+		var err error
+		if *b.into, err = open(ctx, js, b.name, b.about, b.ttl, b.storage, o); err != nil {
+			return nil, err
 		}
-		*b.into = bucket{kv}
 	}
 	return s, nil
+}
+
+// OpenBucket opens a bucket of the caller's own on disk, and creates it if it
+// does not exist. Entries live for ttl, or for ever if that is 0.
+func OpenBucket(ctx context.Context, js jetstream.JetStream, name, about string, ttl time.Duration, o Options) (Bucket, error) {
+	return open(ctx, js, name, about, ttl, jetstream.FileStorage, o)
+}
+
+func open(ctx context.Context, js jetstream.JetStream, name, about string, ttl time.Duration, storage jetstream.StorageType, o Options) (Bucket, error) {
+	kv, err := js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{
+		Bucket: name, Description: about, TTL: ttl, Storage: storage, Replicas: max(o.Replicas, 1),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("open bucket %s: %w", name, err)
+	}
+	return bucket{kv}, nil
 }
 
 // Done reports whether the command of this delivery was carried out already.

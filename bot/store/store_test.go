@@ -1,0 +1,381 @@
+package store_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/dtypebot/dtypebot/bot/queue"
+	"github.com/dtypebot/dtypebot/bot/store"
+)
+
+// limit is how long a test waits for something that has to happen.
+const limit = 20 * time.Second
+
+// ttl is the lifetime of leases here, the shortest that is allowed.
+const ttl = time.Second
+
+func start(t *testing.T, c queue.Config) *queue.Server {
+	t.Helper()
+	srv, err := queue.Start(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(srv.Close)
+	return srv
+}
+
+func open(t *testing.T, srv *queue.Server) *store.Store {
+	t.Helper()
+	s, err := store.Open(t.Context(), srv.JetStream(), store.Options{Embedded: srv.Embedded(), Replicas: srv.Replicas(), LeaseTTL: ttl})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// servers runs a test on an embedded and on an external server.
+func servers(t *testing.T, test func(t *testing.T, srv *queue.Server)) {
+	t.Run("embedded", func(t *testing.T) { test(t, start(t, queue.Config{DataDir: t.TempDir()})) })
+	t.Run("external", func(t *testing.T) {
+		ns, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: true, StoreDir: t.TempDir(), NoSigs: true, NoLog: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		go ns.Start()
+		t.Cleanup(func() { ns.Shutdown(); ns.WaitForShutdown() })
+		if !ns.ReadyForConnections(limit) {
+			t.Fatal("the server did not start")
+		}
+		test(t, start(t, queue.Config{URL: ns.ClientURL()}))
+	})
+}
+
+// TestBucket is the contract of Bucket.
+func TestBucket(t *testing.T) {
+	servers(t, func(t *testing.T, srv *queue.Server) {
+		ctx := t.Context()
+		b, err := store.OpenBucket(ctx, srv.JetStream(), "test", "", 0, store.Options{Embedded: srv.Embedded()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := b.Get(ctx, "a"); !errors.Is(err, store.ErrNotFound) {
+			t.Errorf("Get of nothing: %v", err)
+		}
+		if _, err := b.Update(ctx, "a", nil, 7); !errors.Is(err, store.ErrConflict) {
+			t.Errorf("Update of nothing: %v", err)
+		}
+		if err := b.Delete(ctx, "a", 0); err != nil {
+			t.Errorf("Delete of nothing: %v", err)
+		}
+		r1, err := b.Create(ctx, "a", []byte("1"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := b.Create(ctx, "a", []byte("2")); !errors.Is(err, store.ErrExists) {
+			t.Errorf("second Create: %v", err)
+		}
+		r2, err := b.Update(ctx, "a", []byte("2"), r1)
+		if err != nil || r2 <= r1 {
+			t.Errorf("Update: %d after %d, %v", r2, r1, err)
+		}
+		if _, err := b.Update(ctx, "a", []byte("3"), r1); !errors.Is(err, store.ErrConflict) {
+			t.Errorf("Update of an old revision: %v", err)
+		}
+		if err := b.Delete(ctx, "a", r1); !errors.Is(err, store.ErrConflict) {
+			t.Errorf("Delete of an old revision: %v", err)
+		}
+		if value, r, err := b.Get(ctx, "a"); string(value) != "2" || r != r2 || err != nil {
+			t.Errorf("Get: %q, %d, %v", value, r, err)
+		}
+		for _, key := range []string{"dir.a", "dir.b", "dir/c", "Dir.a"} {
+			if _, err := b.Put(ctx, key, []byte(key)); err != nil {
+				t.Errorf("Put %s: %v", key, err)
+			}
+		}
+		keys, err := b.Keys(ctx, "dir.")
+		slices.Sort(keys)
+		if diff := cmp.Diff([]string{"dir.a", "dir.b"}, keys); diff != "" || err != nil {
+			t.Errorf("Keys: %v (-want +got):\n%s", err, diff)
+		}
+		if err := b.Delete(ctx, "a", r2); err != nil {
+			t.Errorf("Delete: %v", err)
+		}
+		if _, _, err := b.Get(ctx, "a"); !errors.Is(err, store.ErrNotFound) {
+			t.Errorf("Get after Delete: %v", err)
+		}
+		if _, err := b.Create(ctx, "a", []byte("again")); err != nil {
+			t.Errorf("Create after Delete: %v", err)
+		}
+		for _, key := range []string{"", "a b", ".a", "a.", "a>b", "a*b", "ä"} {
+			if _, err := b.Put(ctx, key, nil); err == nil {
+				t.Errorf("Put accepts the key %q", key)
+			}
+		}
+		keys, err = b.Keys(ctx, "")
+		if len(keys) != 5 || err != nil {
+			t.Errorf("Keys: %q, %v", keys, err)
+		}
+	})
+}
+
+func TestAttempts(t *testing.T) {
+	servers(t, func(t *testing.T, srv *queue.Server) {
+		s, ctx := open(t, srv), t.Context()
+		begin := func(job uint64, wantN int, wantLast string) {
+			t.Helper()
+			n, last, err := s.Begin(ctx, "review.1.2.3", job, 3)
+			if n != wantN || last != wantLast || err != nil {
+				t.Errorf("Begin of job %d: try %d, last %q, %v; want try %d, last %q", job, n, last, err, wantN, wantLast)
+			}
+		}
+		do := func(err error) {
+			t.Helper()
+			if err != nil {
+				t.Error(err)
+			}
+		}
+		begin(5, 1, "")
+		begin(5, 2, "") // the process ended in between
+		do(s.Fail(ctx, "review.1.2.3", 5, "broken"))
+		begin(5, 3, "broken")
+		do(s.HandBack(ctx, "review.1.2.3", 5, "broken"))
+		begin(5, 3, "broken")
+		do(s.Fail(ctx, "review.1.2.3", 5, "broken again"))
+		begin(5, 4, "broken again")
+		begin(5, 4, "broken again") // a try that was refused is not counted
+		begin(6, 1, "")             // a newer job of the pull request
+		do(s.Fail(ctx, "review.1.2.3", 5, "of the older"))
+		do(s.HandBack(ctx, "review.1.2.3", 5, "of the older"))
+		begin(6, 2, "")
+		do(s.End(ctx, "review.1.2.3"))
+		begin(6, 1, "")
+		do(s.End(ctx, "review.9.9.9"))
+		do(s.Fail(ctx, "review.9.9.9", 1, "nothing to fail"))
+		if n, _, err := s.Begin(ctx, "review.9.9.9", 1, 3); n != 1 || err != nil {
+			t.Errorf("try %d, %v", n, err)
+		}
+	})
+}
+
+func TestDone(t *testing.T) {
+	srv := start(t, queue.Config{DataDir: t.TempDir()})
+	s, ctx := open(t, srv), t.Context()
+	const guid = "72d3162e-cc78-11e3-81ab-4c9367dc0958"
+	for _, want := range []bool{false, true, true} {
+		done, err := s.Done(ctx, guid)
+		if done != want || err != nil {
+			t.Errorf("Done = %t, %v, want %t", done, err, want)
+		}
+		if err := s.MarkDone(ctx, guid); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestCounters(t *testing.T) {
+	srv := start(t, queue.Config{DataDir: t.TempDir()})
+	s, ctx := open(t, srv), t.Context()
+	var g sync.WaitGroup
+	for range 4 {
+		g.Go(func() {
+			for range 10 {
+				if _, err := s.Count(ctx, "refused.draft", 2); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	g.Wait()
+	if n, err := s.Count(ctx, "other", -1); n != -1 || err != nil {
+		t.Errorf("Count = %d, %v", n, err)
+	}
+	got, err := s.Counters(ctx, "refused.")
+	if diff := cmp.Diff(map[string]int64{"refused.draft": 80}, got); diff != "" || err != nil {
+		t.Errorf("Counters: %v (-want +got):\n%s", err, diff)
+	}
+}
+
+// hold takes a lease in a goroutine; the function that it returns gives it back.
+func hold(t *testing.T, s *store.Store, key string) (release func()) {
+	t.Helper()
+	holding, end, done := make(chan struct{}), make(chan struct{}), make(chan error, 1)
+	go func() {
+		held, err := s.Hold(context.Background(), key, func(context.Context) {
+			close(holding)
+			<-end
+		})
+		if err == nil && !held {
+			err = errors.New("the lease was taken")
+		}
+		done <- err
+	}()
+	select {
+	case <-holding:
+	case err := <-done:
+		t.Fatal(err)
+	case <-time.After(limit):
+		t.Fatal("no lease in time")
+	}
+	return func() {
+		t.Helper()
+		close(end)
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// free reports whether the lease of key can be had.
+func free(t *testing.T, s *store.Store, key string) bool {
+	t.Helper()
+	called := false
+	held, err := s.Hold(t.Context(), key, func(context.Context) { called = true })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if called != held {
+		t.Errorf("Hold = %t, the function was called: %t", held, called)
+	}
+	return held
+}
+
+func TestLease(t *testing.T) {
+	servers(t, func(t *testing.T, srv *queue.Server) {
+		t.Parallel()
+		a, b := open(t, srv), open(t, srv)
+		release := hold(t, a, "review.1.2.3")
+		if !free(t, b, "review.1.2.4") {
+			t.Error("the lease of another pull request is taken")
+		}
+		// Heartbeats keep it for longer than it lives.
+		for end := time.Now().Add(ttl * 5 / 2); time.Now().Before(end); time.Sleep(ttl / 10) {
+			if free(t, b, "review.1.2.3") {
+				t.Fatal("two hold the lease")
+			}
+		}
+		release()
+		if !free(t, b, "review.1.2.3") {
+			t.Error("the lease was not given back")
+		}
+	})
+}
+
+// leases opens the bucket of the leases past the store.
+func leases(t *testing.T, srv *queue.Server) jetstream.KeyValue {
+	t.Helper()
+	kv, err := srv.JetStream().KeyValue(t.Context(), "leases")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return kv
+}
+
+func TestLeaseExpires(t *testing.T) {
+	t.Parallel()
+	srv := start(t, queue.Config{DataDir: t.TempDir()})
+	s := open(t, srv)
+	// A holder that died: nobody renews.
+	if _, err := leases(t, srv).Create(t.Context(), "k", nil); err != nil {
+		t.Fatal(err)
+	}
+	begin := time.Now()
+	if free(t, s, "k") {
+		t.Error("the lease of the dead is free at once")
+	}
+	for !free(t, s, "k") {
+		if time.Since(begin) > limit {
+			t.Fatal("the lease does not expire")
+		}
+		time.Sleep(ttl / 20) // polling is what workers do too
+	}
+	if took := time.Since(begin); took < ttl/2 || took > 4*ttl {
+		t.Errorf("a lease of %s expired after %s", ttl, took)
+	}
+}
+
+func TestLeaseLost(t *testing.T) {
+	t.Parallel()
+	srv := start(t, queue.Config{DataDir: t.TempDir()})
+	s, kv := open(t, srv), leases(t, srv)
+	for name, spoil := range map[string]func() error{
+		"taken":   func() error { _, err := kv.Put(t.Context(), "k", []byte("another")); return err },
+		"removed": func() error { return kv.Purge(t.Context(), "k") },
+	} {
+		held, err := s.Hold(t.Context(), "k", func(ctx context.Context) {
+			if err := spoil(); err != nil {
+				t.Error(err)
+			}
+			select {
+			case <-ctx.Done():
+			case <-time.After(limit):
+			}
+			if context.Cause(ctx) != store.ErrLeaseLost {
+				t.Errorf("%s: cause %v", name, context.Cause(ctx))
+			}
+		})
+		if !held || err != nil {
+			t.Errorf("%s: %t, %v", name, held, err)
+		}
+		if name == "taken" {
+			if entry, err := kv.Get(t.Context(), "k"); err != nil || string(entry.Value()) != "another" {
+				t.Errorf("the new holder's lease was removed: %v", err)
+			}
+		}
+		if err := kv.Purge(t.Context(), "k"); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// TestLeaseServerGone ends the server below a lease.
+func TestLeaseServerGone(t *testing.T) {
+	t.Parallel()
+	srv := start(t, queue.Config{DataDir: t.TempDir()})
+	s := open(t, srv)
+	begin := time.Now()
+	_, _ = s.Hold(t.Context(), "k", func(ctx context.Context) {
+		srv.Close()
+		select {
+		case <-ctx.Done():
+		case <-time.After(limit):
+			t.Error("the holder is not told")
+		}
+		if took := time.Since(begin); took > ttl*5/4 {
+			t.Errorf("a lease of %s was believed in for %s", ttl, took)
+		}
+	})
+	if err := fmt.Sprint(s.MarkDone(t.Context(), "x")); err == "<nil>" {
+		t.Error("stored without a server")
+	}
+}
+
+// TestLeaseOfEarlierStart restarts an embedded server while a lease is held.
+func TestLeaseOfEarlierStart(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	srv := start(t, queue.Config{DataDir: dir})
+	s := open(t, srv)
+	if err := s.MarkDone(t.Context(), "kept"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := leases(t, srv).Create(t.Context(), "k", nil); err != nil {
+		t.Fatal(err)
+	}
+	srv.Close()
+	s = open(t, start(t, queue.Config{DataDir: dir}))
+	if !free(t, s, "k") {
+		t.Error("a lease of an earlier start counts")
+	}
+	if done, err := s.Done(t.Context(), "kept"); !done || err != nil {
+		t.Errorf("what was done is forgotten: %v", err)
+	}
+}
