@@ -1,7 +1,185 @@
 package torch
 
+import "github.com/dtypebot/dtypebot/analysis/dtype"
+
+// This file holds what the table cannot: facts of versions that were not
+// measured, of calls that the generator makes no arguments for, and ranks that
+// follow from documented shapes. Every entry names its source.
+
 // measuredVersion is how findings name the version of the measured facts.
 const measuredVersion = "1.13"
 
-// override adds to the measured table what it could not hold.
-func override(t *table) {}
+// notes are differences of other versions, by op or module.
+var notes = []struct {
+	names []string
+	note  string // with the source in parentheses
+}{
+	{
+		[]string{"torch.lerp", "torch.Tensor.lerp", "torch.Tensor.lerp_"},
+		"later versions promote (pytorch PR #141117)",
+	},
+	{
+		[]string{
+			"torch.layer_norm", "torch.group_norm", "torch.nn.functional.layer_norm", "torch.nn.functional.group_norm",
+			"torch.nn.LayerNorm", "torch.nn.GroupNorm",
+		},
+		"2.x accepts float32 parameters with a half input on the CPU (pytorch PR #81851, aten/src/ATen/native/cpu/mixed_data_type.h); CUDA still raises (pytorch#135969)",
+	},
+	{
+		[]string{"torch.where", "torch.Tensor.where"},
+		"1.12 and earlier raise on mixed dtypes (pytorch#9190, #64161)",
+	},
+	{
+		[]string{"torch.index_put", "torch.Tensor.index_put", "torch.index_put_", "torch.Tensor.index_put_", "torch.Tensor.__setitem__"},
+		"2.x raises too (pytorch#63935, #150017)",
+	},
+	{
+		[]string{"torch.nn.functional.interpolate", "torch.nn.functional.upsample", "torch.nn.Upsample"},
+		"2.x casts to float32 under CUDA autocast (aten/src/ATen/autocast_mode.h: upsample_*)",
+	},
+	{
+		[]string{"torch.linalg.norm", "torch.linalg.vector_norm", "torch.linalg.matrix_norm"},
+		"2.x casts to float32 under CUDA autocast (aten/src/ATen/autocast_mode.h: linalg_vector_norm, linalg_matrix_norm)",
+	},
+	{
+		[]string{"torch.mm", "torch.bmm", "torch.matmul", "torch.Tensor.mm", "torch.Tensor.bmm", "torch.Tensor.matmul", "torch.Tensor.__matmul__"},
+		"2.x raises too (pytorch PR #172194 adds the same check to meta tensors)",
+	},
+}
+
+// ranks are result ranks that follow from documented shapes.
+var ranksOf = []struct {
+	rank  Rank
+	names []string
+}{
+	// Source: the Shape section of each page, pytorch.org/docs/1.13: convolutions
+	// take (N,) C, L… and give as many dimensions; F.linear's 2-D weight keeps the
+	// input's, which has at least one; mv and addmv give a vector.
+	{RankAtLeast1, []string{
+		"torch.conv1d", "torch.conv2d", "torch.conv3d", "torch.conv_transpose1d", "torch.conv_transpose2d", "torch.conv_transpose3d",
+		"torch.nn.functional.conv1d", "torch.nn.functional.conv2d", "torch.nn.functional.conv3d",
+		"torch.nn.functional.conv_transpose1d", "torch.nn.functional.conv_transpose2d", "torch.nn.functional.conv_transpose3d",
+		"torch.nn.functional.linear", "torch.mv", "torch.Tensor.mv", "torch.addmv", "torch.Tensor.addmv",
+	}},
+	// Source: pytorch.org/docs/1.13, "Returns a new 1-D tensor" (masked_select),
+	// an added last dimension (one_hot), an added dimension (stack).
+	{RankAtLeast1, []string{
+		"torch.masked_select", "torch.Tensor.masked_select", "torch.nn.functional.one_hot", "torch.stack", "torch.unsqueeze", "torch.Tensor.unsqueeze",
+		"torch.flatten", "torch.Tensor.flatten", "torch.ravel", "torch.Tensor.ravel",
+	}},
+}
+
+// override adds this file's facts to the table.
+func override(t *table) {
+	for _, op := range added() {
+		t.ops[op.Name] = op
+	}
+	for _, m := range t.addedModules() {
+		t.modules[m.Name] = m
+	}
+	for _, n := range notes {
+		for _, name := range n.names {
+			if op := t.ops[name]; op != nil {
+				op.Note = n.note
+			}
+			if m := t.modules[name]; m != nil {
+				m.Note = n.note
+			}
+		}
+	}
+	for _, r := range ranksOf {
+		for _, name := range r.names {
+			if op := t.ops[name]; op != nil {
+				op.Rank = r.rank
+			}
+		}
+	}
+}
+
+// keepsFloats is Same of an op that gives its operands' floating dtype.
+func keepsFloats() map[dtype.DType][]dtype.DType {
+	m := map[dtype.DType][]dtype.DType{}
+	for _, d := range moduleParams {
+		m[d] = []dtype.DType{d}
+	}
+	return m
+}
+
+// added are ops that the measured version lacks or hides.
+func added() []*Op {
+	const attention = "Expected query, key, and value to have the same dtype"
+	ops := []*Op{
+		// Source: aten/src/ATen/native/transformers/attention.cpp,
+		// validate_sdpa_input: query, key and value must match. The mask may be
+		// bool or match the query; later 2.x takes float too. Autocast:
+		// autocast_mode.h and autocast_mode.cpp, both lower precision lists.
+		{
+			Name: "torch.nn.functional.scaled_dot_product_attention", Kind: "function",
+			Params:  []string{"query", "key", "value", "attn_mask", "dropout_p", "is_causal"},
+			Keyword: []string{"scale", "enable_gqa"},
+			Operands: []Operand{
+				{Name: "query", Index: 0, Class: Raise, Message: attention},
+				{Name: "key", Index: 1, Class: Raise, Message: attention},
+				{Name: "value", Index: 2, Class: Raise, Message: attention},
+				{Name: "attn_mask", Index: 3, Class: Mixed},
+			},
+			Same: keepsFloats(), CUDA: LowerPrecision, CPU: LowerPrecision, Rank: RankAtLeast1, Dim: -1, Version: "2.x",
+			Note: "a floating attn_mask of another dtype raises in early 2.x and is accepted in late 2.x (attention.cpp, validate_sdpa_input)",
+		},
+		// Source: x[i:j] = v and x[i] = v copy into x whatever v is, x[mask] = v and
+		// x[ids] = v are index_put_, which raises: measured in 1.13. The index
+		// decides, so the class is Mixed; see index_put_ for the raising form.
+		{
+			Name: "torch.Tensor.__setitem__", Kind: "dunder", Params: []string{"self", "key", "value"},
+			Operands: []Operand{{Name: "self", Class: Follows}, {Name: "value", Index: 2, Class: Mixed, ZeroDim: Ignored, Scalar: true}},
+			Same:     keepsFloats(), Rank: RankUnknown, Dim: -1, Version: measuredVersion,
+		},
+	}
+	// Source: torch.nn.functional.rms_norm exists from 2.4 on
+	// (pytorch.org/docs/2.4); what a weight of another dtype gives is open
+	// (pytorch#188955), as is CUDA autocast before 2.12 (PR #174824).
+	for _, name := range []string{"torch.rms_norm", "torch.nn.functional.rms_norm"} {
+		ops = append(ops, &Op{
+			Name: name, Kind: "function", Params: []string{"input", "normalized_shape", "weight", "eps"},
+			Operands: []Operand{{Name: "input", Class: Mixed}, {Name: "weight", Index: 2, Class: Mixed}},
+			Same:     keepsFloats(), Rank: RankElementwise, Dim: -1, Version: "2.4",
+			Note: "2.12 casts to float32 under CUDA autocast (pytorch PR #174824)",
+		})
+	}
+	return ops
+}
+
+// addedModules are modules that the measured version lacks or that need a GPU.
+func (t *table) addedModules() []*ModuleFact {
+	keep := func(params bool) map[[2]dtype.DType]ModuleResult {
+		m := map[[2]dtype.DType]ModuleResult{}
+		for _, d := range moduleParams {
+			p := dtype.None
+			if params {
+				p = d
+			}
+			m[[2]dtype.DType{p, d}] = ModuleResult{Out: []dtype.DType{d}}
+		}
+		return m
+	}
+	out := []*ModuleFact{
+		// Source: as for rms_norm above.
+		{
+			Name: "torch.nn.RMSNorm", Params: []string{"weight"}, TakesDType: true, Version: "2.4", cells: keep(true),
+			Note: "with float32 weights a half input is promoted or refused, depending on version and device (pytorch#188955)",
+		},
+	}
+	// Source: torch/nn/modules/batchnorm.py: SyncBatchNorm.forward calls
+	// F.batch_norm like its siblings wherever it does not synchronise.
+	if b := t.modules["torch.nn.BatchNorm2d"]; b != nil {
+		sync := *b
+		sync.Name = "torch.nn.SyncBatchNorm"
+		out = append(out, &sync)
+	}
+	// Source: pytorch.org/docs/2.1, new paddings; all pad by F.pad, which is
+	// measured.
+	for _, name := range []string{"ZeroPad1d", "ZeroPad3d", "CircularPad1d", "CircularPad2d", "CircularPad3d"} {
+		out = append(out, &ModuleFact{Name: "torch.nn." + name, Preserves: true, Version: "2.1", cells: keep(false)})
+	}
+	return out
+}

@@ -96,7 +96,9 @@ type Op struct {
 	// Varies says that the number or the dtypes of the results depend on the
 	// arguments (split, unique, stft): Same is then one of several answers.
 	Varies bool
-	// NotCPU are the dtypes without a CPU kernel in the measured version.
+	// NotCPU are the dtypes without a CPU kernel in the measured version. Later
+	// versions and CUDA have more: float16 matmul runs on the CPU from 2.2 on
+	// (pytorch#55755, #96292).
 	NotCPU []dtype.DType
 	// TakesDType says that dtype= sets the result's dtype.
 	TakesDType bool
@@ -121,4 +123,29 @@ func (o *Op) Operand(name string) *Operand {
 		}
 	}
 	return nil
+}
+
+// Results returns what the op gives for operands of one dtype: the measured
+// answer, or where a kernel is missing in the measured version (NotCPU) the one
+// that float32 and float64 agree on, and measured false. It is nil where nothing
+// can be said.
+func (o *Op) Results(d dtype.DType) (outs []dtype.DType, measured bool) {
+	if outs, ok := o.Same[d]; ok {
+		return outs, true
+	}
+	single, double := o.Same[dtype.Float32], o.Same[dtype.Float64]
+	if !d.Half() || len(single) == 0 || len(single) != len(double) {
+		return nil, false
+	}
+	for i := range single {
+		switch {
+		case single[i] == dtype.Float32 && double[i] == dtype.Float64:
+			outs = append(outs, d)
+		case single[i] == double[i]:
+			outs = append(outs, single[i])
+		default:
+			return nil, false
+		}
+	}
+	return outs, false
 }

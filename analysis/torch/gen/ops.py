@@ -378,12 +378,16 @@ def signatures(ns, n, fn):
     sig = from_python(fn)
     if sig and sig.positional:
         return [sig]
+    if isinstance(fn, types.FunctionType) and fn in OVERRIDABLE:  # chooses between two functions by an argument
+        sig = from_python(OVERRIDABLE[fn])
+        if sig:
+            return [sig]
     out = []
     pre = {"torch.linalg": "linalg_", "torch.fft": "fft_", "torch.special": "special_"}.get(ns, "")
     for name in dict.fromkeys([SCHEMA_NAME.get(n, pre + n), n.strip("_") if n.startswith("__") else n]):
         for s in torch._C._jit_get_schemas_for_operator("aten::" + name):
             args = [a for a in s.arguments if a.name not in ("out", "names", "dimname") and not str(a.type).startswith("Dimname")]
-            if any(a.kwarg_only and a.name in ("out0", "values_out", "grad_input") for a in args) or "out" in s.overload_name \
+            if any(a.kwarg_only and a.name in ("out0", "values", "values_out", "grad_input") for a in args) or "out" in s.overload_name \
                     or "dimname" in s.overload_name.lower():
                 continue
             rename = (lambda x: x) if method else (lambda x: "input" if x == "self" else x)
@@ -539,7 +543,7 @@ SHAPED = set("""reshape reshape_as view view_as view_copy expand expand_as expan
     __matmul__ __rmatmul__ tensordot einsum dot inner as_strided as_strided_ as_strided_copy movedim unbind to where_""".split())
 
 
-def rank(n, kind, tm):
+def rank(n, sigs, tm):
     """z: 0-dim from dim >= 1 operands unless dim= or reduction= is given;
     e: the broadcast rank of the operands; 1: always dim >= 1; ?: anything else."""
     if n in SHAPED:
@@ -554,8 +558,11 @@ def rank(n, kind, tm):
         if not got.isdigit():
             return "?"
         got = int(got)
+        if any(x is True for x in t.args):
+            continue  # keepdim, or something else that says nothing of the plain call
         ints = [x for x in t.args if isinstance(x, (int, tuple)) and not isinstance(x, bool)]
-        given = bool(ints) or any(k in ("dim", "axis", "dims", "keepdim", "reduction") for k in t.kw)
+        dims = any(k in ("dim", "axis", "dims") for s in sigs for k in s.names())
+        given = bool(ints) and dims or any(k in ("dim", "axis", "dims", "keepdim", "reduction") for k in t.kw)
         sequence = any(isinstance(x, (list, tuple)) and tensors(x) for x in t.args)
         if sequence:
             seen.add("n")
@@ -565,7 +572,11 @@ def rank(n, kind, tm):
         elif given:
             seen.add("d" if got < wide else "n")
         else:
-            seen.add("z" if got == 0 else "n")
+            seen.add("z" if got == 0 else "d" if got < wide else "n")
+        if got == 0 and not given and not sequence:  # a batch of it shows what reduces the last dimensions only (det)
+            r = run(lambda: t.call({}, {i: torch.stack([t.leaves[i]] * 2) for i in at}), shape)
+            if r.isdigit() and r != "0":
+                seen.add("n")
         # One element and no dimension tell squeezing and dim >= 1 ops from elementwise ones.
         if len(at) == len([x for x in t.leaves if x is not None]) and "z" not in seen:
             for s in ((1,), (1, 1), ()):
@@ -695,7 +706,7 @@ def measure(ns, n, kind):
     cuda = policy(plain, cast, pairs)
     if cuda == "f" and takes:
         cuda = "s"
-    r = rank(n, kind, tm)
+    r = rank(n, sigs, tm)
     dim = -1
     for s in sigs:
         for k in ("dim", "axis"):
