@@ -87,7 +87,7 @@ func others(c Comment) string {
 				lines = append(lines, s.First+i)
 			}
 		}
-		if len(lines) > 1 && len(lines) < len(s.Old) || len(lines) > 1 && len(c.Findings) > 1 {
+		if len(lines) > 1 && len(lines) < len(s.Old) || len(lines) > 1 && len(c.Findings)+len(c.Needs) > 1 {
 			fmt.Fprintf(&b, "One change in lines %s, since these edits belong together.", and(lines))
 			if len(lines) < len(s.Old) {
 				b.WriteString(" The lines between stay as they are.")
@@ -97,7 +97,8 @@ func others(c Comment) string {
 	}
 	seen := map[string]bool{c.Findings[0].Message: true}
 	var list []string
-	for _, f := range slices.SortedStableFunc(slices.Values(c.Findings[1:]), func(f, g analysis.Finding) int {
+	rest := append(slices.Clone(c.Findings[1:]), c.Needs...)
+	for _, f := range slices.SortedStableFunc(slices.Values(rest), func(f, g analysis.Finding) int {
 		return f.Start.Line - g.Start.Line
 	}) {
 		if seen[f.Message] {

@@ -131,6 +131,17 @@ func TestLineEnds(t *testing.T) {
 	}
 }
 
+func TestNewLinesEndAsTheFileDoes(t *testing.T) {
+	rule := tiny{name: "two lines", pattern: regexp.MustCompile(`= bad\(x\)\r\n`), insert: ".half()\nb = a", before: 2}
+	source := "x = 1\r\na = bad(x)\r\ny = 2\r\n"
+	a := &tinies{rules: []tiny{rule}}
+	plan := a.propose(t, Options{CRLF: true}, whole(source))
+	got, _, err := plan.Mend("a.py", source, "", false)
+	if want := "x = 1\r\na = bad(x).half()\r\nb = a\r\ny = 2\r\n"; err != nil || got != want {
+		t.Errorf("got %q, %v; want %q", got, err, want)
+	}
+}
+
 func TestProofRefuses(t *testing.T) {
 	const source = "def f(x):\n    a = bad(x)\n    return a\n"
 	for _, c := range []struct {
@@ -340,6 +351,55 @@ func TestAFixMayNeedOneThatWasThereBefore(t *testing.T) {
 	plan := a.propose(t, Options{}, f)
 	if len(plan.Comments) != 1 || plan.Comments[0].Suggestion == nil || plan.Comments[0].First != 3 || plan.Comments[0].Last != 5 || plan.Comments[0].Unproven != "" {
 		t.Errorf("want one suggestion over lines 3 to 5: %+v", plan.Comments)
+	}
+}
+
+func TestAFixBringsTheFixesThatItNeeds(t *testing.T) {
+	// late(a) is wrong only once a is half, and then again only later(b).
+	late := tiny{name: "late", pattern: regexp.MustCompile(`late\(\w*\)\n`), insert: ".float()", before: 1}
+	later := tiny{name: "later", pattern: regexp.MustCompile(`later\(\w*\)\n`), insert: ".int()", before: 1}
+	for _, c := range []struct {
+		name   string
+		nofix  bool
+		button bool
+	}{{"all can be mended", false, true}, {"the last cannot", true, false}} {
+		t.Run(c.name, func(t *testing.T) {
+			rules := []tiny{half, late, later}
+			rules[2].nofix = c.nofix
+			a := &tinies{rules: rules}
+			recheck := func(ctx context.Context, files []analysis.File) check.Report {
+				r := a.recheck(ctx, files)
+				r.Findings = slices.DeleteFunc(r.Findings, func(f analysis.Finding) bool {
+					return f.Rule == "late" && !strings.Contains(files[0].Source, ".half()") ||
+						f.Rule == "later" && !strings.Contains(files[0].Source, ".float()")
+				})
+				return r
+			}
+			source := numbered(9, map[int]string{2: "a = bad(x)", 4: "b = late(a)", 7: "c = later(b)"})
+			f := whole(source)
+			plan := Propose(t.Context(), []analysis.File{f}, recheck(t.Context(), []analysis.File{f}), Options{Recheck: recheck})
+			if len(plan.Comments) != 1 || len(plan.Comments[0].Findings) != 1 {
+				t.Fatalf("%+v", plan.Comments)
+			}
+			got := plan.Comments[0]
+			if button := got.Suggestion.Safety == analysis.Safe; button != c.button {
+				t.Fatalf("button %v, want %v: %q", button, c.button, got.Unproven)
+			}
+			if !c.button {
+				return
+			}
+			if got.First != 2 || got.Last != 7 || len(got.Needs) != 2 || got.Needs[0].Start.Line != 4 || got.Needs[1].Start.Line != 7 {
+				t.Errorf("lines %d-%d, needs %+v; want 2-7 with lines 4 and 7", got.First, got.Last, got.Needs)
+			}
+			mended, _, err := plan.Mend("a.py", source, "", false)
+			want := numbered(9, map[int]string{2: "a = bad(x).half()", 4: "b = late(a).float()", 7: "c = later(b).int()"})
+			if err != nil || mended != want {
+				t.Errorf("mended %q, %v", mended, err)
+			}
+			if body := Markdown(got, MarkdownOptions{}); !strings.Contains(body, "lines 2, 4 and 7") || !strings.Contains(body, "- Line 7: ") {
+				t.Errorf("the body does not explain the edits:\n%s", body)
+			}
+		})
 	}
 }
 

@@ -112,7 +112,9 @@ func (p *prover) prove(c change) verdict {
 }
 
 func (p *prover) compare(c change, after check.Report) verdict {
-	if len(after.Skipped) > len(p.base.Skipped) {
+	// A file that is analysed only in part shows fewer findings for a wrong
+	// reason. The driver notes that, as it notes what it skips.
+	if len(after.Skipped) > len(p.base.Skipped) || len(after.Notes) > len(p.base.Notes) {
 		return verdict{flaw: unparsable, why: "the result could not be analysed"}
 	}
 	// Everything of the baseline that the change does not claim to mend may
@@ -195,6 +197,24 @@ func isMoved(edits []analysis.Edit, old, new analysis.Finding) bool {
 	}
 	is := int64(new.At.Start)
 	return is == at || is == at+int64(inserted)
+}
+
+// before returns where an offset of the mended text stood in the old one, and
+// false if it lies in what the edits brought. The edits must be ordered.
+func before(edits []analysis.Edit, offset uint32) (uint32, bool) {
+	grown := int64(0)
+	for _, e := range edits {
+		start := int64(e.Span.Start) + grown
+		end := start + int64(len(e.New))
+		if int64(offset) <= start {
+			break
+		}
+		if int64(offset) < end {
+			return 0, false
+		}
+		grown += int64(len(e.New)) - int64(e.Span.End-e.Span.Start)
+	}
+	return uint32(int64(offset) - grown), true
 }
 
 // more reports whether some key occurs in keys more often than in base.

@@ -45,6 +45,7 @@ type unit struct {
 type group struct {
 	units   []*unit
 	extra   []analysis.Finding // mended on the way, their own fixes not needed
+	needs   []analysis.Finding // see Comment.Needs
 	edits   []analysis.Edit    // the union, ordered
 	verdict verdict
 	bar     string // why it must not become a button although it is sound
@@ -58,7 +59,8 @@ type group struct {
 //
 // Fixes that fail alone are tried together with those of findings about the
 // same operations, on the same lines and in the same scope, fewest first, and
-// become one suggestion when that holds. Findings with one and the same edit
+// become one suggestion when that holds. If none of them helps, the fixes of the
+// new mistakes that a fix would bring are added to it. Findings with one and the same edit
 // are one comment. Findings of the same file, rule, statement and words are
 // one comment that lists the others as copies.
 //
@@ -118,7 +120,7 @@ func (w *work) offer(f analysis.Finding, known bool) {
 		w.plain = append(w.plain, f)
 		return
 	}
-	edits := f.Fix.Edits
+	edits := w.ended(f.Path, f.Fix.Edits)
 	if in, err := ordered(w.files[f.Path].Source, edits); err == nil {
 		edits = in
 	}
@@ -134,6 +136,21 @@ func (w *work) offer(f analysis.Finding, known bool) {
 	w.units = append(w.units, &unit{
 		path: f.Path, findings: []analysis.Finding{f}, edits: edits, safety: f.Fix.Safety, known: known,
 	})
+}
+
+// ended gives the line ends of edits the kind that the file has. Rules write
+// "\n"; in a file of mixed kinds that stays.
+func (w *work) ended(path string, edits []analysis.Edit) []analysis.Edit {
+	source := w.files[path].Source
+	lines := strings.Count(source, "\n")
+	if lines == 0 || strings.Count(source, "\r\n") != lines {
+		return edits
+	}
+	edits = slices.Clone(edits)
+	for i, e := range edits {
+		edits[i].New = strings.ReplaceAll(strings.ReplaceAll(e.New, "\r\n", "\n"), "\n", "\r\n")
+	}
+	return edits
 }
 
 // prove makes groups: first every unit alone, then those that fail with others.
@@ -152,6 +169,9 @@ func (w *work) prove() {
 		}
 		grown := w.grow(u)
 		if grown == nil {
+			if followed := w.follow(u, g); followed != nil {
+				home[u] = followed
+			}
 			continue
 		}
 		// Groups that share a unit are one: their edits must be made together.
@@ -258,6 +278,53 @@ func (w *work) grow(u *unit) *group {
 	return nil
 }
 
+// The most rounds of follow, and the most fixes that it adds in all.
+const (
+	rounds   = 4
+	followed = 8
+)
+
+// follow adds to u, which brings mistakes, the fixes of these mistakes, until
+// it brings none; nil if that does not come about.
+func (w *work) follow(u *unit, g *group) *group {
+	units := []*unit{u}
+	var needs []analysis.Finding
+	t := newText(w.files[u.path].Source)
+	for range rounds {
+		if g.verdict.flaw == sound {
+			g.needs = needs
+			return g
+		}
+		if g.verdict.flaw != raises || len(g.verdict.fresh) == 0 || len(units)+len(g.verdict.fresh) > followed {
+			return nil
+		}
+		for _, f := range g.verdict.fresh {
+			if f.Path != u.path || f.Fix == nil || len(f.Fix.Edits) == 0 {
+				return nil
+			}
+			v := &unit{path: u.path, safety: f.Fix.Safety}
+			for _, e := range w.ended(f.Path, f.Fix.Edits) {
+				start, ok1 := before(g.edits, e.Span.Start)
+				end, ok2 := before(g.edits, e.Span.End)
+				if !ok1 || !ok2 || start > end {
+					return nil
+				}
+				v.edits = append(v.edits, analysis.Edit{Span: python.Span{Start: start, End: end}, New: e.New})
+			}
+			lines := f.End.Line - f.Start.Line
+			f.Start.Line = t.line(v.edits[0].Span.Start)
+			f.End.Line = f.Start.Line + lines
+			units, needs = append(units, v), append(needs, f)
+		}
+		g = w.try(nil, units...)
+	}
+	if g.verdict.flaw != sound {
+		return nil
+	}
+	g.needs = needs
+	return g
+}
+
 // near returns the units that may have to be made together with u: those that
 // share an operation with it or, through others, with its kin, then those that
 // edit the same lines, then those in the same scope; each by distance.
@@ -355,6 +422,7 @@ func (w *work) separate() {
 			}
 			both := w.try(append(slices.Clone(g.extra), h.extra...), append(slices.Clone(g.units), without(h.units, g.units)...)...)
 			if both.verdict.flaw == sound {
+				both.needs = append(slices.Clone(g.needs), h.needs...)
 				w.groups[i] = both
 				w.groups = slices.Delete(w.groups, j, j+1)
 				i, j = -1, len(w.groups) // ranges grew: look at all again
@@ -462,7 +530,7 @@ func (w *work) comment(g *group) Comment {
 	file := w.files[g.path()]
 	t := newText(file.Source)
 	findings := slices.SortedStableFunc(slices.Values(g.findings()), stronger)
-	c := Comment{Path: g.path(), Findings: findings, Fingerprint: findings[0].Fingerprint}
+	c := Comment{Path: g.path(), Findings: findings, Needs: g.needs, Fingerprint: findings[0].Fingerprint}
 	for _, f := range findings {
 		for _, form := range f.Forms {
 			if !slices.ContainsFunc(c.Forms, func(o analysis.Form) bool { return slices.Equal(o.Lines, form.Lines) }) {

@@ -38,7 +38,11 @@ type Comment struct {
 	// Suggestion is nil when no rule offered a fix or the fix is wrong. One that
 	// is right but cannot be a button (it lies outside the diff, or needs an
 	// edit that nobody offers) has the safety Display, and Unproven says why.
-	Suggestion  *Suggestion
+	Suggestion *Suggestion
+	// Needs are mistakes that mending the findings alone would bring and that
+	// the suggestion mends as well: not mistakes of the code as it is. Their
+	// lines are the head's, their spans mean nothing.
+	Needs       []analysis.Finding
 	Forms       []analysis.Form
 	Fingerprint string // the first finding's
 	// Unproven says, as a Markdown sentence without its full stop, why there is

@@ -107,7 +107,7 @@ func (p *printer) comment(c suggestions.Comment) {
 	p.line(p.bold(fmt.Sprintf("%s:%d:%d", safe(c.Path), lead.Start.Line, lead.Start.Column)) + "  " +
 		p.in16(string(c.Severity()), severity) + p.dim(", "+string(c.Confidence())) + "  " + p.dim(lead.Rule))
 	p.wrapped("  ", plain(lead.Message))
-	for _, f := range c.Findings[1:] {
+	for _, f := range append(slices.Clone(c.Findings[1:]), c.Needs...) {
 		if f.Message != lead.Message || f.Start.Line != lead.Start.Line {
 			p.line("")
 			p.wrapped("  ", fmt.Sprintf("Line %d, too (%s): %s", f.Start.Line, f.Rule, plain(f.Message)))
