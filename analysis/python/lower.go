@@ -291,7 +291,7 @@ func (l *lowerer) compound(n cursor) Stmt {
 			Span: sp, Name: name.text(), NameSpan: name.span(), Async: !n.token("async").null(),
 			Params: l.params(n.field("parameters")), Returns: l.optional(n.field("return_type")), Body: l.body(n),
 		}
-		f.reach(f.Body)
+		f.reach(n, f.Body)
 		return f
 	case "class_definition":
 		name := n.field("name")
@@ -299,7 +299,7 @@ func (l *lowerer) compound(n cursor) Stmt {
 			return nil
 		}
 		c := &ClassDef{Span: sp, Name: name.text(), NameSpan: name.span(), Args: l.args(n.field("superclasses")), Body: l.body(n)}
-		c.reach(c.Body)
+		c.reach(n, c.Body)
 		return c
 	case "if_statement":
 		var tails []cursor
@@ -309,22 +309,22 @@ func (l *lowerer) compound(n cursor) Stmt {
 			}
 		}
 		s := &If{Span: sp, Cond: l.head(n, "condition"), Body: l.body(n), Else: l.tail(tails)}
-		s.reach(s.Body, s.Else)
+		s.reach(n, s.Body, s.Else)
 		return s
 	case "for_statement":
 		s := &For{
 			Span: sp, Async: !n.token("async").null(), Target: l.expr(n.field("left")), Iter: l.head(n, "right"),
 			Body: l.body(n), Else: l.orElse(n),
 		}
-		s.reach(s.Body, s.Else)
+		s.reach(n, s.Body, s.Else)
 		return s
 	case "while_statement":
 		s := &While{Span: sp, Cond: l.head(n, "condition"), Body: l.body(n), Else: l.orElse(n)}
-		s.reach(s.Body, s.Else)
+		s.reach(n, s.Body, s.Else)
 		return s
 	case "with_statement":
 		s := &With{Span: sp, Async: !n.token("async").null(), Items: l.withItems(n), Body: l.body(n)}
-		s.reach(s.Body)
+		s.reach(n, s.Body)
 		return s
 	case "try_statement":
 		t := &Try{Span: sp, Body: l.body(n), Else: l.orElse(n)}
@@ -336,26 +336,42 @@ func (l *lowerer) compound(n cursor) Stmt {
 				t.Finally = append(t.Finally, l.body(c)...)
 			}
 		}
-		t.reach(t.Body)
-		if n := len(t.Handlers); n > 0 {
-			t.End = t.Handlers[n-1].End
+		var last []Stmt
+		if k := len(t.Handlers); k > 0 {
+			last = t.Handlers[k-1].Body
 		}
-		t.reach(t.Else, t.Finally)
+		t.reach(n, t.Body, last, t.Else, t.Finally)
 		return t
 	case "match_statement":
 		m := &Match{Span: sp, Subject: l.list(slices.Collect(n.fields("subject")), !n.token(",").null())}
 		for c := range n.field("body").kids {
 			m.Cases = append(m.Cases, l.matchCase(c))
-			m.End = m.Cases[len(m.Cases)-1].End
+		}
+		if k := len(m.Cases); k > 0 {
+			m.reach(n, m.Cases[k-1].Body)
 		}
 		return m
 	}
 	return nil
 }
 
-// reach ends a span with the last statement in it: tree-sitter counts comments
-// behind it, Python does not.
-func (s *Span) reach(bodies ...[]Stmt) {
+// reach ends a span with the last statement in it, as Python does: tree-sitter
+// counts comments behind it. n is the node of the span.
+func (s *Span) reach(n cursor, bodies ...[]Stmt) {
+	// What does not end in a statement, such as "else:" with nothing behind it,
+	// keeps its end.
+	for !n.null() && !n.is("block") {
+		last := n.none()
+		for c := range n.all {
+			last = c
+		}
+		if n = last; !n.null() && !n.is("block") && !strings.HasSuffix(n.kind(), "_clause") {
+			return
+		}
+	}
+	if n.null() || n.first().null() {
+		return
+	}
 	for _, b := range bodies {
 		if len(b) > 0 {
 			s.End = b[len(b)-1].Pos().End
@@ -380,7 +396,9 @@ func (l *lowerer) tail(clauses []cursor) []Stmt {
 		return []Stmt{&BadStmt{Span: Span{c.span().Start, clauses[len(clauses)-1].span().End}}}
 	}
 	s := &If{Span: c.span(), Cond: l.head(c, "condition"), Body: l.body(c), Else: l.tail(clauses[1:])}
-	s.reach(s.Body, s.Else)
+	last := clauses[len(clauses)-1]
+	s.End = last.span().End
+	s.reach(last, s.Body, s.Else)
 	return []Stmt{s}
 }
 
@@ -442,7 +460,7 @@ func (l *lowerer) withItems(n cursor) []WithItem {
 
 func (l *lowerer) handler(n cursor) Handler {
 	h := Handler{Span: n.span(), Body: l.body(n)}
-	h.reach(h.Body)
+	h.reach(n, h.Body)
 	var xs []cursor
 	for c := range n.kids {
 		if !c.is("block") {
@@ -455,9 +473,6 @@ func (l *lowerer) handler(n cursor) Handler {
 		// "except A, B" named the exception in Python 2 and is two types since 3.14.
 		h.Type = l.list(xs, len(xs) > 1)
 	}
-	if s, ok := h.Type.(*Starred); ok {
-		h.Type = s.X // "except *T" with a space
-	}
 	if h.Type != nil && n.headBroken() {
 		h.Type = &BadExpr{Span: h.Type.Pos(), Kids: []Node{h.Type}}
 	}
@@ -469,7 +484,7 @@ func (l *lowerer) matchCase(n cursor) Case {
 		return Case{Span: n.span(), Body: []Stmt{l.stmt(n)}}
 	}
 	c := Case{Span: n.span(), Body: l.body(n)}
-	c.reach(c.Body)
+	c.reach(n, c.Body)
 	for k := range n.kids {
 		if k.is("case_pattern") {
 			c.Binds = binds(k, c.Binds)
@@ -595,6 +610,9 @@ func (l *lowerer) assign(n cursor) Stmt {
 			a.Annotation = l.expr(t)
 		}
 		right := n.field("right")
+		if a.Annotation != nil && (len(a.Targets) > 1 || right.is("assignment")) {
+			return nil // a chain takes no annotation
+		}
 		if !right.is("assignment") {
 			a.Value = l.optional(right)
 			return a

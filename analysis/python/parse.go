@@ -1,6 +1,7 @@
 package python
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -41,10 +42,14 @@ var (
 // syntax elsewhere; a line may end in "\n", "\r\n" or a lone "\r"; a byte order
 // mark is skipped. All offsets are those of source as it was given.
 func Parse(source string) (*File, error) {
+	return parseWithin(source, ParseLimit)
+}
+
+func parseWithin(source string, limit time.Duration) (*File, error) {
 	if len(source) > MaxSize {
 		return nil, fmt.Errorf("%w: %d of at most %d bytes", ErrTooLarge, len(source), MaxSize)
 	}
-	nodes, free, err := parseFlat(readable(source))
+	nodes, free, err := parseFlat(readable(source), limit)
 	if err != nil {
 		return nil, err
 	}
@@ -60,17 +65,17 @@ func Parse(source string) (*File, error) {
 
 // parseFlat parses src and copies the tree. The nodes lie in C memory until free
 // is called.
-func parseFlat(src []byte) (nodes []flatNode, free func(), err error) {
+func parseFlat(src []byte, limit time.Duration) (nodes []flatNode, free func(), err error) {
 	// A parser is cheap (about 4 µs) and must not be used again after its limit
 	// was hit or a context was cancelled: the next file would fail too. For the
 	// same reason no cancellable context is handed in.
 	p := sitter.NewParser()
 	defer p.Close()
 	p.SetLanguage(grammar.GetLanguage())
-	p.SetOperationLimit(int(ParseLimit / time.Microsecond))
+	p.SetOperationLimit(int(limit / time.Microsecond))
 	tree, err := p.ParseCtx(context.Background(), nil, src)
 	if errors.Is(err, sitter.ErrOperationLimit) {
-		return nil, nil, fmt.Errorf("%w: more than %s for %d bytes", ErrTooSlow, ParseLimit, len(src))
+		return nil, nil, fmt.Errorf("%w: more than %s for %d bytes", ErrTooSlow, limit, len(src))
 	}
 	if err != nil {
 		return nil, nil, fmt.Errorf("parse python: %w", err) // unreachable unless the grammar is missing
@@ -97,6 +102,7 @@ const maxTreeDepth = 4 * MaxDepth
 //     syntax elsewhere.
 //   - type, print and exec before a bracket become names of no meaning: the grammar
 //     reads "type(self).x = 1" as a type alias and "print (a).b" as Python 2.
+//   - "except *T" becomes "except* T", the only spelling of it the grammar knows.
 //   - The prefix of a t-string (3.14), unknown to the grammar, becomes f.
 func readable(source string) []byte {
 	const unreadable = 0x01
@@ -122,6 +128,14 @@ func readable(source string) []byte {
 	}
 	for _, word := range []string{"type", "print", "exec"} {
 		hide(b, source, word)
+	}
+	for at := 0; ; {
+		i := bytes.Index(b[at:], []byte("except *"))
+		if i < 0 {
+			break
+		}
+		at += i + len("except *")
+		copy(b[at-2:], "* ")
 	}
 	for i, c := range b {
 		if c != '"' && c != '\'' || i == 0 {
