@@ -24,7 +24,7 @@ import (
 const limit = 20 * time.Second
 
 type fixture struct {
-	t   *testing.T
+	t   testing.TB
 	srv *queue.Server
 	st  *store.Store
 	q   *queue.Queue
@@ -32,7 +32,7 @@ type fixture struct {
 }
 
 // open starts an embedded server in dir, with short delays.
-func open(t *testing.T, c queue.Config, o queue.Options) *fixture {
+func open(t testing.TB, c queue.Config, o queue.Options) *fixture {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
@@ -99,7 +99,7 @@ func (f *fixture) work(n int, handle func(context.Context, bot.Job) error) (stop
 }
 
 // wait receives a value in time.
-func wait[T any](t *testing.T, c <-chan T) T {
+func wait[T any](t testing.TB, c <-chan T) T {
 	t.Helper()
 	select {
 	case v := <-c:
