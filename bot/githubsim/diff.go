@@ -3,6 +3,7 @@ package githubsim
 import (
 	"context"
 	"fmt"
+	"iter"
 	"slices"
 	"strconv"
 	"strings"
@@ -314,4 +315,15 @@ func (g *gitDir) lineMap(ctx context.Context, oldBlob, newBlob string) (lineMap,
 	var f FileDiff
 	f.setPatch(out)
 	return lineMap{hunks: f.Hunks}, nil
+}
+
+// lines gives the lines of a text without their ends.
+func lines(text string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for line := range strings.Lines(text) {
+			if !yield(strings.TrimSuffix(strings.TrimSuffix(line, "\n"), "\r")) {
+				return
+			}
+		}
+	}
 }
