@@ -42,9 +42,9 @@ func TestHostile(t *testing.T) {
 		"100000 attributes":       {"a" + repeat(".a", 100_000) + "\n", true, true},
 		"100000 comparisons":      {repeat("a < ", 100_000) + "0\n", false, true},
 		"100000 elif":             {"if a: b\n" + repeat("elif a: b\n", 100_000), true, true},
-		"20000 ifs in a line": {repeat("if a: ", 20_000), false, false},
+		"20000 ifs in a line":     {repeat("if a: ", 20_000), false, false},
 		"100000 decorators":       {repeat("@a\n", 100_000) + "def f(): pass\n", false, true},
-		"1500 levels of blocks": {indent(), false, false}, // the grammar itself gives up
+		"1500 levels of blocks":   {indent(), false, false}, // the grammar itself gives up
 		"1 MB line":               {"x = [" + repeat("1, ", mb/3) + "]\n", false, true},
 		"1 MB name":               {repeat("a", mb) + " = 1\n", false, true},
 		"1 MB string":             {"x = '" + repeat("a", mb) + "'\n", false, true},
@@ -52,8 +52,7 @@ func TestHostile(t *testing.T) {
 		"1 MB of NUL":             {repeat("\x00", mb), false, false},
 		"1 MB of no UTF-8":        {repeat("\xff\xfe", mb/2), false, false},
 		"1 MB of carriage return": {repeat("\r", mb), false, true},
-		"continuations": {repeat("\\
-", 8*kb), false, false},
+		"continuations":           {repeat("\\\n", 8*kb), false, false},
 		"quotes":                  {repeat("'", mb-1), false, false},
 		"legacy print":            {repeat("print ", 64*kb), false, false},
 	} {
