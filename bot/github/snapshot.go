@@ -128,6 +128,9 @@ func (s *session) look(ctx context.Context, job bot.Job, owner, name string) (bo
 	if err != nil {
 		return bot.Snapshot{}, err
 	}
+	if err := s.missingPatches(ctx, owner, name, job.Pull, listed); err != nil {
+		return bot.Snapshot{}, err
+	}
 	files, skipped := python(listed)
 	snapshot := bot.Snapshot{
 		Job:     job,
@@ -261,6 +264,48 @@ func (s *session) files(ctx context.Context, owner, name string, pull int) (file
 		head = at
 	}
 	return files, head, moved, nil
+}
+
+// smallPage is the page size at which GitHub gives patches that it leaves out
+// of longer pages (openjdk/skara#1302, github/docs#32223).
+const (
+	smallPage     = 30
+	maxSmallPages = 10
+)
+
+// missingPatches asks again, in smaller pages, for the patches that GitHub left
+// out because the page grew too long.
+func (s *session) missingPatches(ctx context.Context, owner, name string, pull int, files []*github.CommitFile) error {
+	if len(files) < 2 {
+		return nil // there was nobody to share the page with
+	}
+	byName := make(map[string]*github.CommitFile)
+	var pages []int
+	for i, f := range files {
+		if path.Ext(f.GetFilename()) != ".py" || f.GetStatus() == "removed" || f.GetChanges() == 0 || f.GetPatch() != "" {
+			continue
+		}
+		byName[f.GetFilename()] = f
+		if page := i/smallPage + 1; len(pages) == 0 || pages[len(pages)-1] != page {
+			pages = append(pages, page)
+		}
+	}
+	for _, page := range pages[:min(len(pages), maxSmallPages)] {
+		var again []*github.CommitFile
+		err := s.call("files:small", func() (err error) {
+			again, _, err = s.client.PullRequests.ListFiles(ctx, owner, name, pull, &github.ListOptions{PerPage: smallPage, Page: page})
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		for _, f := range again {
+			if old := byName[f.GetFilename()]; old != nil && old.GetSHA() == f.GetSHA() {
+				old.Patch = f.Patch
+			}
+		}
+	}
+	return nil
 }
 
 // commitOf is the head that a file's address names:
