@@ -1,6 +1,9 @@
 """Runs the project under real PyTorch and checks what it is built to show.
 
-    python3 smoke.py
+    python3 smoke.py                  checks 1 to 4
+    python3 smoke.py --float32        check 1 alone
+    python3 smoke.py --original DIR   check 4 alone, of this folder as it is: it was
+                                      made from the folder DIR by mending lines
 
 1. In float32 every module runs and every loss is finite.
 2. In bfloat16 exactly the named lines misbehave: four of losses.py raise, the
@@ -13,6 +16,7 @@ Prints one line per check; the exit status is 1 if one of them fails. It is no
 part of the pull request that brings the project in.
 """
 
+import argparse
 import importlib
 import itertools
 import json
@@ -89,17 +93,19 @@ def load(name, path, edits=None):
     return module
 
 
-def project(mended):
-    """The project's modules, as they are or with every line mended."""
+def project(mended=False, root=ROOT):
+    """The project's modules, as they stand in a folder or with every line mended."""
+    sys.path[0] = root
     for name in [m for m in sys.modules if m.split(".")[0] in ("models", "training", "data", "train")]:
         del sys.modules[name]
     for name in ("data", "training", "models", "models.encoders"):
         importlib.import_module(name)
-    load("training.losses", "training/losses.py", LOSSES if mended else None)
-    load("models.pixel_aligned", "models/pixel_aligned.py", ALIGNED if mended else None)
+    if mended:
+        load("training.losses", "training/losses.py", LOSSES)
+        load("models.pixel_aligned", "models/pixel_aligned.py", ALIGNED)
     return types.SimpleNamespace(
-        losses=sys.modules["training.losses"],
-        aligned=sys.modules["models.pixel_aligned"],
+        losses=importlib.import_module("training.losses"),
+        aligned=importlib.import_module("models.pixel_aligned"),
         hand=importlib.import_module("models.encoders.hand_encoder"),
         transformer=importlib.import_module("models.transformer"),
         dexycb=importlib.import_module("data.enhanced_dexycb"),
@@ -317,46 +323,61 @@ def autocast(function):
 
 
 def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--float32", action="store_true")
+    parser.add_argument("--original")
+    args = parser.parse_args()
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory(prefix="dexycb-") as root:
         write_dataset(root)
-        run(root)
+        if args.original:
+            check_mended(project(root=args.original), project, root)
+        else:
+            check_float32(project(), root)
+            if not args.float32:
+                check_bfloat16(project(), root)
+                check_mended(project(), lambda: project(mended=True), root)
     return 1 if failures else 0
 
 
-def run(root):
-    p = project(mended=False)
+def check_float32(p, root):
     check("float32: losses and modules", lambda: finite(seeded(p, silent, F32)))
     check("float32: named lines", lambda: finite(seeded(p, named, F32)))
     check("float32: training step", lambda: training_step(p, root, F32))
-    check("float32 under autocast: named lines", lambda: autocast(lambda: seeded(p, named, F32)) and None)
-    check("bfloat16: losses and modules", lambda: finite(seeded(p, silent, BF16)))
-    for dtype in (BF16, F64):
-        texts = {196: "expected scalar type", 263: "expected scalar type", 395: "expected scalar type", 726: "Index put requires"}
-        for line, call in named(p, dtype).items():
-            if (line, dtype) == (263, F64):
-                continue  # torch.cat widens float32 to the float64 of the joints
-            check(f"{dtype}: losses.py:{line} raises", lambda: raises(call, texts[line]))
-    check("bfloat16: training step raises", lambda: raises(lambda: training_step(p, root, BF16), "expected scalar type"))
-    check("pixel_aligned.py: edits 92, 95-99, 107", chain)
-
+    check("float32 under autocast: named lines", lambda: finite(autocast(lambda: seeded(p, named, F32))))
     augmented = p.dexycb.Augmentation(0.5, 0.2, 0.2, 0.1, 0.0, 0.01)
     dataset = p.dexycb.EnhancedDexYCB(root, "train", augmentation=augmented)
     left = p.dexycb.EnhancedDexYCB(root, "val")
     check("data set gives float32", lambda: float32_samples(dataset, left))
 
+
+def check_bfloat16(p, root):
+    check("bfloat16: losses and modules", lambda: finite(seeded(p, silent, BF16)))
+    for dtype in (BF16, F64):
+        for line, call in named(p, dtype).items():
+            if (line, dtype) == (263, F64):
+                continue  # torch.cat widens float32 to the float64 of the joints
+            text = "Index put requires" if line == 726 else "expected scalar type"
+            check(f"{dtype}: losses.py:{line} raises", lambda: raises(call, text))
+    check("bfloat16: training step raises", lambda: raises(lambda: training_step(p, root, BF16), "expected scalar type"))
+    check("pixel_aligned.py: edits 92, 95-99, 107", chain)
+
+
+def check_mended(p, mend, root):
     before = {"silent": seeded(p, silent, F32), "named": seeded(p, named, F32)}
-    q = project(mended=True)
+    q = mend()
     for dtype in (BF16, F64):
         check(f"mended, {dtype}: named lines", lambda: finite(seeded(q, named, dtype)))
         check(f"mended, {dtype}: training step", lambda: training_step(q, root, dtype))
     check("mended under autocast: named lines", lambda: finite(autocast(lambda: seeded(q, named, F32))))
     check("mended, float32: same bits in named lines", lambda: same_bits(before["named"], seeded(q, named, F32)))
     check("mended, float32: same bits elsewhere", lambda: same_bits(before["silent"], seeded(q, silent, F32)))
-    for name, call in named(q, BF16).items():
-        if name != 196:  # a loss, in float32 on purpose
-            check(f"mended, bfloat16: losses.py:{name} follows", lambda: follows(call()))
+    for line, call in named(q, BF16).items():
+        if line != 196:  # a loss, in float32 on purpose
+            check(f"mended, bfloat16: losses.py:{line} follows", lambda: follows(call()))
+    features = q.aligned.PixelAlignedFeatures(image_size=(64, 64))
+    check("mended, bfloat16: projection follows", lambda: follows(features.project_points(hand(BF16), *cameras())))
 
 
 if __name__ == "__main__":
