@@ -52,7 +52,7 @@ func TestHostile(t *testing.T) {
 		"1 MB of NUL":             {repeat("\x00", mb), false, false},
 		"1 MB of no UTF-8":        {repeat("\xff\xfe", mb/2), false, false},
 		"1 MB of carriage return": {repeat("\r", mb), false, true},
-		"continuations":           {repeat("\\\n", 8*kb), false, false},
+		"continuations":           {repeat("\\\n", 8*kb), false, true},
 		"quotes":                  {repeat("'", mb-1), false, false},
 		"legacy print":            {repeat("print ", 64*kb), false, false},
 	} {

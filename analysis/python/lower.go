@@ -462,8 +462,11 @@ func (l *lowerer) handler(n cursor) Handler {
 	h := Handler{Span: n.span(), Body: l.body(n)}
 	h.reach(n, h.Body)
 	var xs []cursor
-	for c := range n.kids {
-		if !c.is("block") {
+	for c := range n.all {
+		if !c.named() && c.kind() == ":" || c.is("block") {
+			break
+		}
+		if c.named() {
 			xs = append(xs, c)
 		}
 	}
