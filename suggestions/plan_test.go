@@ -13,6 +13,7 @@ import (
 
 	"github.com/dtypebot/dtypebot/analysis"
 	"github.com/dtypebot/dtypebot/analysis/check"
+	"github.com/dtypebot/dtypebot/analysis/python"
 )
 
 // numbered returns n numbered lines, with some replaced.
@@ -80,6 +81,10 @@ func TestSuggestionMayNotSpanTwoHunks(t *testing.T) {
 	c := plan.Comments[0]
 	if c.Suggestion == nil || c.Suggestion.Safety != analysis.Display || c.Unproven != "the diff does not show lines 92 to 107 in one piece" || !c.Anchored || c.Last > 96 {
 		t.Errorf("lines %d-%d, anchored %v, %q: %+v", c.First, c.Last, c.Anchored, c.Unproven, c.Suggestion)
+	}
+	// Applied by bytes it needs no hunk.
+	if mended := projection().propose(t, Options{CRLF: true}, f).Comments[0]; mended.Suggestion.Safety != analysis.Safe {
+		t.Errorf("by bytes: %q", mended.Unproven)
 	}
 	// One that is too long to be judged in a review is code as well.
 	f.Hunks = []analysis.Hunk{hunk(88, 108)}
@@ -311,27 +316,47 @@ func TestTogetherAcrossFiles(t *testing.T) {
 	}
 }
 
-func TestCauseMendsItsConsequences(t *testing.T) {
-	// bad(x) makes use(a) wrong: with the cause mended the consequence is gone.
-	cause := half
-	use := tiny{name: "use", pattern: regexp.MustCompile(`use\(a\)\n`), insert: ".float()", before: 1}
-	a := &tinies{rules: []tiny{cause, use}}
-	inner := a.recheck
-	recheck := func(ctx context.Context, files []analysis.File) check.Report {
-		r := inner(ctx, files)
-		mended := strings.Contains(files[0].Source, ".half()")
-		r.Findings = slices.DeleteFunc(r.Findings, func(f analysis.Finding) bool { return f.Rule == "use" && mended })
-		for i := range r.Findings {
-			if r.Findings[i].Rule == "use" {
-				r.Findings[i].Because = []analysis.Reason{{Path: "a.py", Line: 2, Text: "made here"}}
+// TestOneMistakeIsOneComment has a mistake, bad(x), and another finding that is
+// gone when it is mended.
+func TestOneMistakeIsOneComment(t *testing.T) {
+	op := python.Span{Start: 3, End: 4}
+	for _, c := range []struct {
+		name     string
+		second   analysis.Finding // what it shares with the first
+		nofix    bool
+		comments int
+	}{
+		{"its consequence", analysis.Finding{Because: []analysis.Reason{{Path: "a.py", Line: 2}}}, false, 1},
+		{"its consequence without a fix", analysis.Finding{Because: []analysis.Reason{{Path: "a.py", Line: 2}}}, true, 1},
+		{"the same operation", analysis.Finding{Ops: []python.Span{op}}, false, 1},
+		{"a reason elsewhere", analysis.Finding{Because: []analysis.Reason{{Path: "b.py", Line: 2}, {Path: "a.py", Line: 3}}}, false, 2},
+		{"nothing", analysis.Finding{}, false, 2},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			use := tiny{name: "use", pattern: regexp.MustCompile(`use\(a\)\n`), insert: ".float()", before: 1, nofix: c.nofix}
+			a := &tinies{rules: []tiny{half, use}}
+			recheck := func(ctx context.Context, files []analysis.File) check.Report {
+				r := a.recheck(ctx, files)
+				mended := strings.Contains(files[0].Source, ".half()")
+				r.Findings = slices.DeleteFunc(r.Findings, func(f analysis.Finding) bool { return f.Rule == "use" && mended })
+				for i := range r.Findings {
+					if r.Findings[i].Rule == "use" {
+						r.Findings[i].Because, r.Findings[i].Ops = c.second.Because, c.second.Ops
+					} else {
+						r.Findings[i].Ops = []python.Span{op}
+					}
+				}
+				return r
 			}
-		}
-		return r
-	}
-	f := whole("x = 1\na = bad(x)\ny = 2\nb = use(a)\n")
-	plan := Propose(t.Context(), []analysis.File{f}, recheck(t.Context(), []analysis.File{f}), Options{Recheck: recheck})
-	if len(plan.Comments) != 1 || len(plan.Comments[0].Findings) != 2 || plan.Comments[0].Last != 2 {
-		t.Errorf("want one comment on the cause with both findings: %+v", plan.Comments)
+			f := whole("x = 1\na = bad(x)\ny = 2\nb = use(a)\n")
+			plan := Propose(t.Context(), []analysis.File{f}, recheck(t.Context(), []analysis.File{f}), Options{Recheck: recheck})
+			if len(plan.Comments) != c.comments {
+				t.Fatalf("%d comments, want %d: %+v", len(plan.Comments), c.comments, plan.Comments)
+			}
+			if first := plan.Comments[0]; first.Last != 2 || len(first.Findings) != 3-c.comments {
+				t.Errorf("lines %d-%d with %d findings", first.First, first.Last, len(first.Findings))
+			}
+		})
 	}
 }
 

@@ -26,8 +26,9 @@ type Options struct {
 	// MaxProofs bounds the calls of Recheck; 0 means 400.
 	MaxProofs int
 	// CRLF says that suggestions are applied by their bytes, as check --fix
-	// does, and not by GitHub's button. Then files whose lines end in "\r\n"
-	// and last lines without a line end are mended too.
+	// does, and not by GitHub's button. Then files whose lines end in "\r\n",
+	// last lines without a line end, lines outside the diff and long ranges
+	// are mended too.
 	CRLF bool
 }
 
@@ -373,8 +374,8 @@ func (w *work) near(u *unit) []*unit {
 	return units
 }
 
-// absorb drops groups whose findings another group mends as their cause: one
-// mistake gets one comment.
+// absorb drops groups whose findings another group mends, as their cause or as
+// another way to mend the same operation: one mistake gets one comment.
 func (w *work) absorb() {
 	for i := 0; i < len(w.groups); i++ {
 		g := w.groups[i]
@@ -385,9 +386,9 @@ func (w *work) absorb() {
 		causes := func(f analysis.Finding) bool {
 			return f.Path == g.path() &&
 				slices.ContainsFunc(g.verdict.gone, func(h analysis.Finding) bool { return same(f, h) }) &&
-				slices.ContainsFunc(f.Because, func(r analysis.Reason) bool {
+				(slices.ContainsFunc(f.Because, func(r analysis.Reason) bool {
 					return r.Path == f.Path && slices.Contains(lines, r.Line)
-				})
+				}) || slices.ContainsFunc(g.findings(), func(h analysis.Finding) bool { return shareOp(f, h) }))
 		}
 		for j := len(w.groups) - 1; j >= 0; j-- {
 			h := w.groups[j]
@@ -400,12 +401,15 @@ func (w *work) absorb() {
 				i--
 			}
 		}
+		var left []analysis.Finding
 		for _, f := range w.plain {
 			if causes(f) {
 				g.extra = append(g.extra, f)
+			} else {
+				left = append(left, f)
 			}
 		}
-		w.plain = slices.DeleteFunc(w.plain, causes)
+		w.plain = left
 	}
 }
 
@@ -564,9 +568,10 @@ func (w *work) comment(g *group) Comment {
 		c.Unproven = g.verdict.why
 	case g.bar != "":
 		c.Unproven = g.bar
-	case !w.opts.CRLF && strings.Contains(file.Source, "\r"):
+	case w.opts.CRLF: // the rest is about buttons
+	case strings.Contains(file.Source, "\r"):
 		c.Unproven = "the lines of this file end in CRLF, which GitHub's button does not keep"
-	case !w.opts.CRLF && t.endsOpen(last):
+	case t.endsOpen(last):
 		c.Unproven = "it touches the file's last line, which has no line end"
 	case last-first+1 > w.opts.MaxLines || len(replacement) > w.opts.MaxLines:
 		c.Unproven = fmt.Sprintf("it spans %d lines", max(last-first+1, len(replacement)))
@@ -752,11 +757,16 @@ func riskier(a, b analysis.Safety) analysis.Safety {
 	return analysis.Unsafe
 }
 
+// shareOp reports whether two findings are about one operation.
+func shareOp(f, g analysis.Finding) bool {
+	return slices.ContainsFunc(f.Ops, func(o python.Span) bool { return slices.Contains(g.Ops, o) })
+}
+
 // sharesOp reports whether two units are about one operation.
 func sharesOp(u, v *unit) bool {
 	for _, f := range u.findings {
 		for _, g := range v.findings {
-			if slices.ContainsFunc(f.Ops, func(o python.Span) bool { return slices.Contains(g.Ops, o) }) {
+			if shareOp(f, g) {
 				return true
 			}
 		}
