@@ -194,7 +194,7 @@ func (r *runner) judge(ctx context.Context, path string, tree *python.File, sign
 		return j
 	}
 	facts := interp.Eval(tree, interp.Options{})
-	j := judged{places: places(tree), raises: raises(facts), partial: partial(facts)}
+	j := judged{places: places(tree), raises: raises(path, tree, facts, signs), partial: partial(facts)}
 	for _, rule := range r.rules {
 		if ctx.Err() != nil {
 			return judged{} // the caller drops it

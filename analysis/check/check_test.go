@@ -24,35 +24,33 @@ import (
 func callRule(rule, function string) *analysis.Rule {
 	return &analysis.Rule{Name: rule, Severity: analysis.High, Run: func(p *analysis.Pass) {
 		assigned := map[string]python.Span{}
-		for _, s := range p.Tree.Body {
-			walk(s, func(n python.Node) bool {
-				if a, ok := n.(*python.Assign); ok {
-					if name, ok := a.Targets[0].(*python.Name); ok {
-						assigned[name.ID] = a.Span
-					}
+		p.Tree.Inspect(func(n python.Node) bool {
+			if a, ok := n.(*python.Assign); ok {
+				if name, ok := a.Targets[0].(*python.Name); ok {
+					assigned[name.ID] = a.Span
 				}
-				c, ok := n.(*python.Call)
-				if !ok {
-					return true
-				}
-				if f, ok := c.Func.(*python.Name); !ok || f.ID != function {
-					return true
-				}
-				f := analysis.Finding{At: c.Span, Confidence: analysis.Likely, Message: "bad call"}
-				for _, a := range c.Args {
-					if name, ok := a.Value.(*python.Name); ok {
-						if at, ok := assigned[name.ID]; ok {
-							f.Because = append(f.Because, p.Reason(at, "assigned here"))
-							if strings.Contains(p.Tree.Text(at), "sure") {
-								f.Confidence = analysis.Certain
-							}
+			}
+			c, ok := n.(*python.Call)
+			if !ok {
+				return true
+			}
+			if f, ok := c.Func.(*python.Name); !ok || f.ID != function {
+				return true
+			}
+			f := analysis.Finding{At: c.Span, Confidence: analysis.Likely, Message: "bad call"}
+			for _, a := range c.Args {
+				if name, ok := a.Value.(*python.Name); ok {
+					if at, ok := assigned[name.ID]; ok {
+						f.Because = append(f.Because, p.Reason(at, "assigned here"))
+						if strings.Contains(p.Tree.Text(at), "sure") {
+							f.Confidence = analysis.Certain
 						}
 					}
 				}
-				p.Report(f)
-				return true
-			})
-		}
+			}
+			p.Report(f)
+			return true
+		})
 	}}
 }
 

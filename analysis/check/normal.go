@@ -2,6 +2,7 @@ package check
 
 import (
 	"fmt"
+	"math/big"
 	"sort"
 	"strconv"
 	"strings"
@@ -50,12 +51,7 @@ func (p *placer) stmt(s python.Stmt, scope string) {
 	case *python.ClassDef:
 		inner = qualify(scope, s.Name)
 	}
-	var kids []python.Stmt
-	for _, k := range children(s) {
-		if k, ok := k.(python.Stmt); ok {
-			kids = append(kids, k)
-		}
-	}
+	kids := inside(s)
 	if len(kids) > 0 {
 		if last := p.headEnd(span.Start, kids[0].Pos().Start); last < pl.last {
 			pl.last = max(pl.first, last)
@@ -63,6 +59,20 @@ func (p *placer) stmt(s python.Stmt, scope string) {
 	}
 	p.out = append(p.out, pl)
 	p.block(kids, inner)
+}
+
+// inside lists the statements right below a statement.
+func inside(n python.Node) []python.Stmt {
+	var out []python.Stmt
+	for k := range python.Children(n) {
+		switch k := k.(type) {
+		case python.Stmt:
+			out = append(out, k)
+		case *python.Handler, *python.Case, *python.BadExpr:
+			out = append(out, inside(k)...)
+		}
+	}
+	return out
 }
 
 // headEnd returns the last line of the text between two offsets, leaving out
@@ -131,6 +141,69 @@ func (w *writer) raw(s python.Span) {
 		default:
 			w.b.WriteRune(r)
 		}
+	}
+}
+
+// number writes 0xFF like 255 and 1E5 like 100000.0; other literals are words.
+func (w *writer) number(e *python.Lit) {
+	text := strings.ToLower(e.Text)
+	switch e.Kind {
+	case "int":
+		if n, ok := new(big.Int).SetString(text, 0); ok && len(text) < 100 {
+			text = n.String()
+		}
+	case "float":
+		if x, err := strconv.ParseFloat(strings.ReplaceAll(text, "_", ""), 64); err == nil {
+			text = strconv.FormatFloat(x, 'g', -1, 64) + "f"
+		}
+	}
+	w.put(text)
+}
+
+// joined writes a string with interpolations, perhaps of several parts, without
+// the quotes, prefixes, escapes and white space that a formatter may change.
+func (w *writer) joined(e *python.Str) {
+	w.put(`f"`)
+	defer w.put(`"`)
+	src, interp := w.f.Source, e.Interp
+	quote := "" // of the part around pos, "" between parts
+	for pos := e.Start; pos < e.End; {
+		for len(interp) > 0 && interp[0].Pos().Start < pos {
+			interp = interp[1:] // inside a format, written as text
+		}
+		rest := src[pos:e.End]
+		switch c := rest[0]; {
+		case quote != "" && len(interp) > 0 && interp[0].Pos().Start == pos && interp[0].Pos().End > pos:
+			w.expr(interp[0])
+			pos = interp[0].Pos().End
+			continue
+		case quote == "" && (c == '"' || c == '\''):
+			quote = rest[:1]
+			if triple := strings.Repeat(quote, 3); strings.HasPrefix(rest, triple) {
+				quote = triple
+			}
+			pos += uint32(len(quote))
+			continue
+		case quote == "" && c == '#': // a comment between parts may hold quotes
+			if end := strings.IndexByte(rest, '\n'); end > 0 {
+				pos += uint32(end)
+				continue
+			}
+		case quote == "": // prefix, white space or parenthesis
+		case strings.HasPrefix(rest, quote):
+			pos += uint32(len(quote))
+			quote = ""
+			continue
+		case c == '\\' && len(rest) > 1:
+			if rest[1] != '\n' && rest[1] != '\r' {
+				w.b.WriteByte(rest[1])
+			}
+			pos++
+		case c == ' ' || c == '\t' || c == '\n' || c == '\r':
+		default:
+			w.b.WriteByte(c)
+		}
+		pos++
 	}
 }
 
@@ -310,9 +383,15 @@ func (w *writer) expr(e python.Expr) {
 		w.put(")")
 	case *python.Subscript:
 		w.expr(e.X)
+		index, tuple := e.Index, e.Tuple
+		if len(index) == 1 && !tuple {
+			if t, ok := index[0].(*python.Seq); ok && t.Kind == "tuple" && len(t.Xs) > 0 {
+				index, tuple = t.Xs, true // x[(i, j)] is x[i, j]
+			}
+		}
 		w.put("[")
-		w.list(e.Index)
-		if e.Tuple && len(e.Index) == 1 {
+		w.list(index)
+		if tuple && len(index) == 1 {
 			w.put(",")
 		}
 		w.put("]")
@@ -416,10 +495,10 @@ func (w *writer) expr(e python.Expr) {
 		}
 		w.put(">")
 	case *python.Lit:
-		w.put(strings.ToLower(e.Text)) // 0XFF, 1E5; the words have one spelling
+		w.number(e)
 	case *python.Str:
 		if len(e.Interp) > 0 {
-			w.raw(e.Span)
+			w.joined(e)
 			return
 		}
 		if e.Bytes {

@@ -63,13 +63,11 @@ func testPath(p string) bool {
 // imports maps the names that imports of the file bind to what they stand for.
 func imports(f *python.File) map[string]string {
 	names := map[string]string{}
-	for _, s := range f.Body {
-		walk(s, func(n python.Node) bool {
-			i, ok := n.(*python.Import)
-			if !ok {
-				_, stmt := n.(python.Stmt)
-				return stmt
-			}
+	f.Inspect(func(n python.Node) bool {
+		switch i := n.(type) {
+		case python.Expr:
+			return false // no import is in an expression
+		case *python.Import:
 			for _, a := range i.Names {
 				switch {
 				case i.From && a.As != "":
@@ -83,9 +81,9 @@ func imports(f *python.File) map[string]string {
 					names[top] = top
 				}
 			}
-			return true
-		})
-	}
+		}
+		return true
+	})
 	return names
 }
 
@@ -168,27 +166,24 @@ func (s *signer) noteHalf(n python.Node) {
 func (s *signer) noteDouble(n python.Node) { s.note(&s.out.Double, n) }
 
 func (s *signer) look() {
-	for _, st := range s.f.Body {
-		walk(st, func(n python.Node) bool {
-			switch n := n.(type) {
-			case *python.FuncDef:
-				s.params(n.Params)
-				for _, d := range n.Decorators {
-					if isEnter(last(s.dotted(d))) { // the bare form; calls are seen as calls
-						s.noteHalf(d)
-					}
+	s.f.Inspect(func(n python.Node) bool {
+		switch n := n.(type) {
+		case *python.FuncDef:
+			for _, d := range n.Decorators {
+				if isEnter(last(s.dotted(d))) { // the bare form; calls are seen as calls
+					s.noteHalf(d)
 				}
-			case *python.Lambda:
-				s.params(n.Params)
-			case *python.Assign:
-				// weight_dtype = torch.float16 if … else torch.float32
-				s.value(n, n.Value)
-			case *python.Call:
-				s.call(n)
 			}
-			return true
-		})
-	}
+		case *python.Param:
+			s.value(n, n.Default)
+		case *python.Assign:
+			// weight_dtype = torch.float16 if … else torch.float32
+			s.value(n, n.Value)
+		case *python.Call:
+			s.call(n)
+		}
+		return true
+	})
 }
 
 // value takes a dtype that something is set to as a sign.
@@ -198,12 +193,6 @@ func (s *signer) value(at python.Node, e python.Expr) {
 	}
 	if s.chosen(e, s.isDouble) {
 		s.noteDouble(at)
-	}
-}
-
-func (s *signer) params(list []python.Param) {
-	for _, p := range list {
-		s.value(p, p.Default)
 	}
 }
 
@@ -301,7 +290,7 @@ func (s *signer) method(c *python.Call) bool {
 // mentions reports whether a dtype stands anywhere below n.
 func (s *signer) mentions(n python.Node, is func(string) bool) bool {
 	found := false
-	walk(n, func(n python.Node) bool {
+	python.Inspect(n, func(n python.Node) bool {
 		if e, ok := n.(python.Expr); ok && s.chosen(e, is) {
 			found = true
 		}
