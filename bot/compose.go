@@ -57,6 +57,9 @@ func Compose(snapshot Snapshot, report check.Report, plan suggestions.Plan, conf
 		Head:  snapshot.Head,
 	}
 	link := func(path string, line int) string {
+		if snapshot.URL == "" {
+			return ""
+		}
 		return blobURL(snapshot.URL, snapshot.Head, path, line, line)
 	}
 	for _, e := range entries {

@@ -59,6 +59,9 @@ func classify(call string, err error) error {
 	if e, ok := errors.AsType[*ghinstallation.HTTPError](err); ok && e.Response != nil {
 		return classifyToken(e)
 	}
+	if after, ok := ownLimit(err); ok {
+		return bot.Retry{After: after, HandBack: true, Err: &Error{Call: call, Status: http.StatusForbidden, Message: "still rate limited, not asked"}}
+	}
 	resp, message := answer(err)
 	if resp == nil {
 		return network(call, err)
@@ -164,6 +167,22 @@ func classifyToken(e *ghinstallation.HTTPError) error {
 		return bot.Drop{Reason: e.Error()}
 	}
 	return err
+}
+
+// ownLimit reports whether the library itself kept a request back, because an
+// earlier answer said for how long there is no more; such an error has no
+// headers.
+func ownLimit(err error) (time.Duration, bool) {
+	if e, ok := errors.AsType[*github.RateLimitError](err); ok && len(e.Response.Header) == 0 {
+		return min(max(time.Until(e.Rate.Reset.Time)+time.Second, time.Second), maxRetry), true
+	}
+	if e, ok := errors.AsType[*github.AbuseRateLimitError](err); ok && len(e.Response.Header) == 0 {
+		if e.RetryAfter == nil {
+			return afterSecondary, true
+		}
+		return min(max(*e.RetryAfter, time.Second), maxRetry), true
+	}
+	return 0, false
 }
 
 // answer returns GitHub's answer behind an error of the library, or nil.

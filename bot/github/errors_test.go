@@ -100,6 +100,27 @@ func TestClassifyNetwork(t *testing.T) {
 	}
 }
 
+// The library remembers a limit and does not ask; that is a hand-back until the
+// same moment.
+func TestClassifyRememberedLimit(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-RateLimit-Limit", "5000")
+		w.Header().Set("X-RateLimit-Remaining", "0")
+		w.Header().Set("X-RateLimit-Reset", fmt.Sprint(time.Now().Add(10*time.Minute).Unix()))
+		http.Error(w, `{"message":"API rate limit exceeded"}`, http.StatusForbidden)
+	}))
+	defer server.Close()
+	client := github.NewClient(server.Client())
+	client.BaseURL, _ = client.BaseURL.Parse(server.URL + "/")
+	for range 2 {
+		_, _, err := client.PullRequests.Get(t.Context(), "o", "n", 1)
+		retry, ok := errors.AsType[bot.Retry](classify("call", err))
+		if !ok || !retry.HandBack || retry.After < 9*time.Minute || retry.After > 11*time.Minute {
+			t.Errorf("retry after %s: %v", retry.After, err)
+		}
+	}
+}
+
 func TestClean(t *testing.T) {
 	for _, secret := range []string{
 		"ghs_16C7e42F292c6912E7710c838347Ae178B4a",
