@@ -1,6 +1,34 @@
+// Package rules is the catalogue: one file per rule, one fixture per rule in
+// testdata. A rule is a value that looks at what the evaluator found in one
+// file and reports; conflict.go finds the operations whose operands differ and
+// why, fix.go builds the edits, words.go writes the sentences.
+//
+// The package does no I/O, keeps nothing between files, and reports nothing
+// that rests on a name alone.
 package rules
 
-import "github.com/dtypebot/dtypebot/analysis"
+import (
+	"slices"
+	"strings"
+
+	"github.com/dtypebot/dtypebot/analysis"
+)
 
 // All returns the catalogue, sorted by name.
-func All() []*analysis.Rule { return nil }
+func All() []*analysis.Rule {
+	all := []*analysis.Rule{
+		bf16ToNumPy, factoryWithoutDType, indexedWriteMixed, matmulMixedDType, numpyFloat64Leak, promotedOperand,
+	}
+	slices.SortFunc(all, func(a, b *analysis.Rule) int { return strings.Compare(a.Name, b.Name) })
+	return all
+}
+
+// ByName returns the rule of a name, nil if there is none.
+func ByName(name string) *analysis.Rule {
+	for _, r := range All() {
+		if r.Name == name {
+			return r
+		}
+	}
+	return nil
+}

@@ -1,0 +1,387 @@
+package rules
+
+import (
+	"fmt"
+	"sort"
+	"strings"
+
+	"github.com/dtypebot/dtypebot/analysis"
+	"github.com/dtypebot/dtypebot/analysis/dtype"
+	"github.com/dtypebot/dtypebot/analysis/interp"
+	"github.com/dtypebot/dtypebot/analysis/python"
+)
+
+// base descends from an operand to what was moved, transposed or sliced: the
+// place where a cast reads best, intrinsics.to(x.dtype).transpose(-1, -2).
+func base(x python.Expr) python.Expr {
+	for {
+		switch e := x.(type) {
+		case *python.Call:
+			at, ok := e.Func.(*python.Attribute)
+			if !ok || !descends[at.Sel] {
+				return x
+			}
+			if _, isPath := path(at.X); !isPath {
+				if inner := base(at.X); inner == at.X {
+					return x
+				}
+			}
+			x = at.X
+		case *python.Attribute:
+			if e.Sel != "T" && e.Sel != "mT" {
+				return x
+			}
+			x = e.X
+		case *python.Subscript:
+			if _, ok := path(e.X); !ok {
+				return x
+			}
+			for _, i := range e.Index {
+				if _, isStr := i.(*python.Str); isStr {
+					return x
+				}
+			}
+			return x
+		default:
+			return x
+		}
+	}
+}
+
+// descends are methods that keep the dtype and change the shape or the place.
+var descends = map[string]bool{
+	"transpose": true, "t": true, "permute": true, "unsqueeze": true, "squeeze": true, "expand": true, "view": true, "reshape": true, "contiguous": true, "repeat": true, "flatten": true, "cpu": true, "detach": true, "clone": true, "cuda": true,
+}
+
+// path returns the text of a name or attribute chain.
+func path(x python.Expr) (string, bool) {
+	switch x := x.(type) {
+	case *python.Name:
+		return x.ID, true
+	case *python.Attribute:
+		if p, ok := path(x.X); ok {
+			return p + "." + x.Sel, true
+		}
+	}
+	return "", false
+}
+
+// reference finds an expression for an operand's dtype at the operation:
+// "points_homo.dtype".
+func reference(p *analysis.Pass, op *interp.Op, o interp.Operand) (string, bool) {
+	if op.Kind == interp.OpModule && o.Name == "weight" {
+		name := op.Name[strings.LastIndexByte(op.Name, '.')+1:]
+		switch {
+		case name == "Linear", strings.HasPrefix(name, "Conv"), strings.HasSuffix(name, "Norm"):
+			if _, ok := path(o.Expr); ok {
+				return p.Tree.Text(o.Expr.Pos()) + ".weight.dtype", true
+			}
+		}
+		return "", false
+	}
+	b := base(o.Expr)
+	if text, ok := path(b); ok && !strings.HasSuffix(text, ".weight.T") {
+		return text + ".dtype", true
+	}
+	if s, ok := b.(*python.Subscript); ok {
+		if text, ok := path(s.X); ok {
+			if v := op.InScope[text]; v != nil && tensorType(v).Equal(o.Value.DType) {
+				return text + ".dtype", true
+			}
+		}
+	}
+	return nameOf(op.InScope, o.Value.DType)
+}
+
+func tensorType(v *interp.Value) dtype.Type { return v.Tensor().DType }
+
+// nameOf finds a name in scope whose dtype is t: the root's own name before
+// others, then the alphabetically first.
+func nameOf(scope map[string]*interp.Value, t dtype.Type) (string, bool) {
+	if !t.Known() {
+		return "", false
+	}
+	var names []string
+	for n, v := range scope {
+		if u := tensorType(v); u.Known() && u.Equal(t) {
+			names = append(names, n)
+		}
+	}
+	if len(names) == 0 {
+		return "", false
+	}
+	sort.Strings(names)
+	if r, ok := t.Root(); ok {
+		for _, n := range names {
+			if n == r.Name {
+				return n + ".dtype", true
+			}
+		}
+	}
+	return names[0] + ".dtype", true
+}
+
+// castEdit casts an expression at its base.
+func castEdit(p *analysis.Pass, x python.Expr, call string) []analysis.Edit {
+	b := base(x)
+	s := b.Pos()
+	if python.NeedsParens(p.Tree, b) {
+		return []analysis.Edit{
+			{Span: python.Span{Start: s.Start, End: s.Start}, New: "("},
+			{Span: python.Span{Start: s.End, End: s.End}, New: ")" + call},
+		}
+	}
+	return []analysis.Edit{{Span: python.Span{Start: s.End, End: s.End}, New: call}}
+}
+
+// castFix casts the odd operand to the kept one's dtype at the operation.
+func castFix(p *analysis.Pass, c *conflict) *analysis.Fix {
+	if c.op.Kind == interp.OpModule && c.odd.Name == "weight" {
+		return nil // never cast a parameter in forward
+	}
+	ref, ok := reference(p, c.op, c.keep)
+	if !ok || integerName(ref) {
+		return nil
+	}
+	return &analysis.Fix{
+		Title: "Cast to `" + ref + "`", Safety: analysis.Safe,
+		Edits: castEdit(p, c.odd.Expr, ".to("+ref+")"),
+	}
+}
+
+// integerName reports whether a name tells that the tensor holds integers;
+// names decide the direction of a fix, never a confidence.
+func integerName(ref string) bool {
+	n := strings.ToLower(strings.TrimSuffix(ref, ".dtype"))
+	for _, w := range []string{"idx", "index", "indices", "ids", "label", "mask", "length", "count"} {
+		if strings.Contains(n, w) {
+			return true
+		}
+	}
+	return false
+}
+
+// afterCall are the factories whose call is cast instead of given dtype=: the
+// values would change (noise: other samples; tables: rounded positions), or
+// the dtype is not accepted (torch.eye refuses bfloat16 in 1.13; measured).
+var afterCall = map[string]bool{
+	"torch.eye": true, "torch.rand": true, "torch.randn": true, "torch.normal": true, "torch.linspace": true, "torch.logspace": true, "torch.arange": true,
+	"torch.Tensor": true, "torch.from_numpy": true, "torch.hann_window": true, "torch.hamming_window": true, "torch.blackman_window": true,
+}
+
+// factoryFix gives the factory the dtype of the tensor that it meets.
+func factoryFix(p *analysis.Pass, c *conflict) (*analysis.Fix, string) {
+	m := c.make
+	want := c.keep.Value.DType
+	ref, ok := "", false
+	like := ""
+	for _, v := range append([]*interp.Value{m.DeviceOf}, m.ShapeOf...) {
+		if v == nil {
+			continue
+		}
+		if n, found := nameFor(m.InScope, v); found && tensorType(v).Equal(want) {
+			ref, like, ok = n+".dtype", n, true
+			break
+		}
+	}
+	if !ok && want.Known() {
+		if len(want.Roots()) > 0 || !want.HasDefault() {
+			ref, ok = nameOf(m.InScope, want)
+			like = strings.TrimSuffix(ref, ".dtype")
+		}
+	}
+	if !ok { // promote(x, …): the root that takes part
+		for _, r := range want.Roots() {
+			if ref, ok = nameOf(m.InScope, dtype.Of(r)); ok {
+				like = strings.TrimSuffix(ref, ".dtype")
+				break
+			}
+		}
+	}
+	if !ok || integerName(ref) {
+		return castFix(p, c), ""
+	}
+	call := m.Call
+	if afterCall[m.Name] {
+		return &analysis.Fix{
+			Title: "Cast to `" + ref + "`", Safety: analysis.Safe,
+			Edits: []analysis.Edit{{Span: python.Span{Start: call.End, End: call.End}, New: ".to(" + ref + ")"}},
+		}, like
+	}
+	at := call.Lparen + 1
+	sep := ""
+	if n := len(call.Args); n > 0 {
+		at, sep = call.Args[n-1].End, ", "
+	}
+	add := sep + "dtype=" + ref
+	if m.Device == nil && !moved(c.part) && device(m.Name) {
+		add += ", device=" + like + ".device"
+	}
+	return &analysis.Fix{
+		Title: "Create it with `dtype=" + ref + "`", Safety: analysis.Safe,
+		Edits: []analysis.Edit{{Span: python.Span{Start: at, End: at}, New: add}},
+	}, like
+}
+
+func device(name string) bool { return name != "torch.as_tensor" && name != "torch.asarray" }
+
+// moved reports whether a value was put on a device after its creation.
+func moved(v *interp.Value) bool {
+	for i := 0; i < 60 && v != nil; i++ {
+		switch v.Op {
+		case ".to()", ".cuda()", ".cpu()":
+			return true
+		}
+		if v.How != interp.HowKeep || len(v.From) == 0 {
+			return false
+		}
+		v = v.From[0]
+	}
+	return false
+}
+
+// nameFor finds the name of a value in scope.
+func nameFor(scope map[string]*interp.Value, v *interp.Value) (string, bool) {
+	var names []string
+	for n, s := range scope {
+		if s == v {
+			names = append(names, n)
+		}
+	}
+	if len(names) == 0 {
+		t, ok := nameOf(scope, tensorType(v))
+		return strings.TrimSuffix(t, ".dtype"), ok
+	}
+	sort.Strings(names)
+	return names[0], true
+}
+
+// promotedFix casts the wide part where it is promoted.
+func promotedFix(p *analysis.Pass, c *conflict) *analysis.Fix {
+	for _, op := range p.Facts.Ops {
+		if op.Kind != interp.OpPromotes || op.Scope != c.op.Scope || !inHistory(c.odd.Value, op.Node) {
+			continue
+		}
+		for i, o := range op.Operands {
+			if origin(o.Value) != origin(c.part) {
+				continue
+			}
+			for j, other := range op.Operands {
+				if j == i || !other.Value.DType.Known() || len(other.Value.DType.Roots()) == 0 {
+					continue
+				}
+				ref, ok := reference(p, op, other)
+				if !ok || integerName(ref) {
+					continue
+				}
+				return &analysis.Fix{Title: "Cast to `" + ref + "`", Safety: analysis.Safe, Edits: castEdit(p, o.Expr, ".to("+ref+")")}
+			}
+		}
+	}
+	return castFix(p, c)
+}
+
+func inHistory(v *interp.Value, at python.Node) bool {
+	seen := map[*interp.Value]bool{}
+	var walk func(v *interp.Value, depth int) bool
+	walk = func(v *interp.Value, depth int) bool {
+		if v == nil || seen[v] || depth > 40 {
+			return false
+		}
+		seen[v] = true
+		if v.At == at {
+			return true
+		}
+		for _, f := range v.From {
+			if walk(f, depth+1) {
+				return true
+			}
+		}
+		return false
+	}
+	return walk(v, 0)
+}
+
+// statement returns the span that a comment on an expression stands on: the
+// statement for a simple one, the expression inside a compound one.
+func statement(op *interp.Op) python.Span {
+	switch s := op.Stmt.(type) {
+	case *python.Assign, *python.ExprStmt, *python.Return, *python.Raise, *python.Assert:
+		return s.Pos()
+	}
+	return op.Node.Pos()
+}
+
+// statementOf returns the statement around an offset, as statement does.
+func statementOf(p *analysis.Pass, n python.Node) python.Span {
+	switch s := p.Tree.StmtAt(n.Pos().Start).(type) {
+	case *python.Assign, *python.ExprStmt, *python.Return, *python.Raise, *python.Assert:
+		return s.Pos()
+	}
+	return n.Pos()
+}
+
+// floatForm is the float32 form of a projection, shown as code: autocast off,
+// float32 through the division.
+func floatForm(p *analysis.Pass, c *conflict) []analysis.Form {
+	a, ok := c.op.Stmt.(*python.Assign)
+	if !ok || len(a.Targets) != 1 || c.op.Autocast.State == interp.AutocastOff {
+		return nil
+	}
+	points, ok := path(base(c.keep.Expr))
+	if !ok {
+		return nil
+	}
+	first, last := p.Tree.Lines(a.Pos())
+	indent := p.Tree.Text(python.Span{Start: p.Tree.LineSpan(first).Start, End: a.Pos().Start})
+	if strings.TrimSpace(indent) != "" {
+		return nil
+	}
+	var edits []analysis.Edit
+	edits = append(edits, castEdit(p, c.keep.Expr, ".to(dtype)")...)
+	edits = append(edits, castEdit(p, c.odd.Expr, ".to(dtype)")...)
+	sort.Slice(edits, func(i, j int) bool { return edits[i].Span.Start < edits[j].Span.Start })
+	text := ""
+	at := a.Pos().Start
+	for _, e := range edits {
+		if e.Span.Start < at {
+			return nil
+		}
+		text += p.Tree.Source[at:e.Span.Start] + e.New
+		at = e.Span.End
+	}
+	text += p.Tree.Source[at:a.Pos().End]
+	lines := []string{
+		indent + fmt.Sprintf("with torch.autocast(%s.device.type, enabled=False):  # autocast would make it half again", points),
+		indent + fmt.Sprintf("    dtype = torch.promote_types(%s.dtype, torch.float32)  # float64 stays float64", points),
+	}
+	for i, l := range strings.Split(text, "\n") {
+		l = strings.TrimSuffix(l, "\r")
+		if i == 0 {
+			l = indent + l
+		}
+		lines = append(lines, "    "+l)
+	}
+	if f, l, ok := division(p, c); ok && f > last {
+		for n := f; n <= l; n++ {
+			lines = append(lines, "    "+strings.TrimRight(p.Tree.Text(p.Tree.LineSpan(n)), "\r\n"))
+		}
+	}
+	return []analysis.Form{{Title: "Exact to the pixel: float32 through the division", First: first, Last: last, Lines: lines}}
+}
+
+// division finds the lines of the perspective division behind an operation.
+func division(p *analysis.Pass, c *conflict) (first, last int, ok bool) {
+	for _, d := range p.Facts.Ops {
+		if d.Name != "torch.div" || d.Scope != c.op.Scope || len(d.Operands) != 2 {
+			continue
+		}
+		if comesFrom(d.Operands[0].Value, c.op.Node) && comesFrom(d.Operands[1].Value, c.op.Node) {
+			if a, isAssign := d.Stmt.(*python.Assign); isAssign {
+				first, last = p.Tree.Lines(a.Pos())
+				return first, last, true
+			}
+		}
+	}
+	return 0, 0, false
+}

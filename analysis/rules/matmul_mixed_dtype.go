@@ -1,0 +1,78 @@
+package rules
+
+import (
+	"fmt"
+
+	"github.com/dtypebot/dtypebot/analysis"
+	"github.com/dtypebot/dtypebot/analysis/interp"
+)
+
+var matmulMixedDType = &analysis.Rule{
+	Name:     "matmul-mixed-dtype",
+	Severity: analysis.High,
+	Doc: `Two dtypes meet in an operation that wants one
+
+Matrix products (matmul, @, bmm, einsum that sums an index), linear and
+convolution layers, attention, lerp, cross and others do not promote: operands
+of different dtypes are an error.
+
+Evidence: both dtypes are known on every path (certain); one is known and the
+other is that of a parameter or attribute, and the function shows that it varies
+(likely); the other operands of the call are cast to one dtype and this one is
+not (likely); or homogeneous points meet a matrix that is used as nothing else,
+in code that uses half precision: a camera or a pose keeps float32 when the
+points are half (likely).
+
+Fix: the operand that is not the activation is cast to the activation's dtype; a
+module's input to its weight's. For projections a float32 form is shown as well,
+because half precision moves pixels. Safe: in float32 nothing changes.
+
+Silent inside an autocast region (but for float64, which autocast leaves alone),
+for two values of unknown dtype, and for norms kept in float32.
+`,
+	Run: func(p *analysis.Pass) {
+		for _, c := range conflicts(p) {
+			if c.cause != causeOther {
+				continue
+			}
+			d := exampleDType(p)
+			keep, odd := named(p, c.keep), named(p, c.odd)
+			if c.op.Kind == interp.OpModule {
+				module := code(c.op.Written)
+				if c.keep.Name == "weight" {
+					keep = "the weight of " + module
+				}
+				if c.odd.Name == "weight" {
+					odd = "the weight of " + module
+				}
+			}
+			var message string
+			switch c.evidence {
+			case byProof:
+				message = fmt.Sprintf("%s is %s and %s is %s. %s", capital(keep), knownWords(c.keep.Value.DType), odd, knownWords(c.odd.Value.DType), stops(&c, d, "here"))
+			case bySibling:
+				message = fmt.Sprintf("%s is cast to %s, %s is not: it keeps %s. Where they differ, %s", capital(keep), knownWords(c.keep.Value.DType), odd, knownWords(c.odd.Value.DType), stops(&c, d, "here"))
+			case byGeometry:
+				message = fmt.Sprintf("%s comes from the network and can be %s; %s is a matrix of its own, float32 as a rule. Nothing here brings them to one dtype. %s", capital(keep), d, odd, stops(&c, d, "here"))
+				message += fmt.Sprintf("\n\nThe cast ends the crash and runs the product in %s. If pixels come out and feed a loss, use the float32 form.", d)
+			default:
+				message = fmt.Sprintf("%s is %s; %s has the dtype that it is given. With %s in %s, %s", capital(odd), knownWords(c.odd.Value.DType), keep, keep, d, stops(&c, d, "here"))
+			}
+			f := analysis.Finding{
+				Confidence: c.evidence.confidence(), At: statement(c.op), Scope: scopeName(&c),
+				Message: message, Because: because(p, &c), Fix: castFix(p, &c), Ops: operations(&c),
+			}
+			if c.evidence == byGeometry {
+				f.Forms = floatForm(p, &c)
+			}
+			p.Report(f)
+		}
+	},
+}
+
+func capital(s string) string {
+	if len(s) > 3 && s[:4] == "the " {
+		return "T" + s[1:]
+	}
+	return s
+}

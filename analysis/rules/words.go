@@ -1,0 +1,237 @@
+package rules
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/dtypebot/dtypebot/analysis"
+	"github.com/dtypebot/dtypebot/analysis/dtype"
+	"github.com/dtypebot/dtypebot/analysis/interp"
+	"github.com/dtypebot/dtypebot/analysis/python"
+)
+
+// code quotes source text as inline code, on one line and cut at 60 bytes.
+func code(s string) string {
+	s = strings.Join(strings.Fields(s), " ")
+	if len(s) > 60 {
+		cut := 57
+		for cut > 0 && s[cut]&0xC0 == 0x80 {
+			cut--
+		}
+		s = s[:cut] + "…"
+	}
+	if strings.Contains(s, "`") {
+		return "`` " + s + " ``"
+	}
+	return "`" + s + "`"
+}
+
+// named quotes the base of an operand.
+func named(p *analysis.Pass, o interp.Operand) string {
+	return code(p.Tree.Text(base(o.Expr).Pos()))
+}
+
+// exampleDType is the dtype that a root is said to have in the example of a
+// message: what the repository's signs show.
+func exampleDType(p *analysis.Pass) dtype.DType {
+	if len(p.Signs.Half) == 0 && len(p.Signs.Double) > 0 {
+		return dtype.Float64
+	}
+	for _, s := range p.Signs.Half {
+		if strings.Contains(s.Text, "bfloat16") || strings.Contains(s.Text, "bf16") {
+			return dtype.BFloat16
+		}
+	}
+	for _, s := range p.Signs.Half {
+		if strings.Contains(s.Text, "float16") || strings.Contains(s.Text, "half") || strings.Contains(s.Text, "fp16") {
+			return dtype.Float16
+		}
+	}
+	return dtype.BFloat16
+}
+
+// in returns the dtype that a type has when every root is d and the default
+// dtype is float32.
+func in(t dtype.Type, d dtype.DType) dtype.DType {
+	ds, ok := t.In(func(*dtype.Root) dtype.DType { return d }, dtype.Float32)
+	if !ok {
+		return dtype.None
+	}
+	return ds[len(ds)-1]
+}
+
+// pytorchSays quotes the stable core of PyTorch's message for an operation
+// (measured with 1.13; later versions add to it).
+func pytorchSays(c *conflict, d dtype.DType) string {
+	type pair struct{ first, second string }
+	name := func(o interp.Operand) string {
+		if c.evidence == byGeometry && sameOperand(o, c.odd) {
+			return dtype.Float32.ScalarType()
+		}
+		if x := in(o.Value.DType, d); x != dtype.None {
+			return x.ScalarType()
+		}
+		return ""
+	}
+	var n pair
+	if len(c.op.Operands) >= 2 {
+		n = pair{name(c.op.Operands[0]), name(c.op.Operands[1])}
+	}
+	switch {
+	case c.op.Kind == interp.OpIndexPut && strings.HasPrefix(c.op.Message, "Index put"):
+		return code2(fmt.Sprintf("Index put requires the source and destination dtypes match, got %s for the destination and %s for the source.", n.first, n.second))
+	case c.op.Message == "expected scalar type" && n.first != "" && n.second != "" && n.first != n.second:
+		return code2(fmt.Sprintf("expected scalar type %s but found %s", n.first, n.second))
+	case c.op.Message != "":
+		return code2(c.op.Message)
+	}
+	return ""
+}
+
+func code2(s string) string { return "`" + s + "`" }
+
+func sameOperand(a, b interp.Operand) bool { return a.Expr == b.Expr && a.Name == b.Name }
+
+// stops is the end of most messages: "PyTorch stops here: `…`."
+func stops(c *conflict, d dtype.DType, where string) string {
+	if s := pytorchSays(c, d); s != "" {
+		return fmt.Sprintf("PyTorch stops %s: %s.", where, strings.Replace(s, ".`", "`", 1))
+	}
+	return fmt.Sprintf("PyTorch stops %s.", where)
+}
+
+// known says what dtype a value has and why.
+func knownWords(t dtype.Type) string {
+	if d, ok := t.Exact(); ok {
+		return d.String()
+	}
+	if t.IsDefault() {
+		return "float32"
+	}
+	if ds, ok := t.Exacts(); ok {
+		var s []string
+		for _, d := range ds {
+			s = append(s, d.String())
+		}
+		return strings.Join(s, " or ")
+	}
+	if r, ok := t.Root(); ok {
+		return "the dtype of " + code(r.Name)
+	}
+	if t.Promoted() {
+		var names []string
+		for _, r := range t.Roots() {
+			names = append(names, code(r.Name))
+		}
+		wide := "float32"
+		if strings.Contains(t.String(), "float64") {
+			wide = "float64"
+		}
+		if len(names) > 0 {
+			return wide + " promoted with " + strings.Join(names, " and ")
+		}
+	}
+	return t.String()
+}
+
+// story tells where a value comes from in at most three steps.
+func story(p *analysis.Pass, v *interp.Value, name string) []analysis.Reason {
+	var out []analysis.Reason
+	for i := 0; i < 60 && v != nil && len(out) < 3; i++ {
+		if v.At == nil {
+			break
+		}
+		at := v.At.Pos()
+		var text string
+		switch v.How {
+		case interp.HowParam:
+			text = fmt.Sprintf("%s is a parameter: it has whatever dtype the caller gives", code(strings.SplitN(p.Tree.Text(at), ":", 2)[0]))
+		case interp.HowAttr:
+			text = fmt.Sprintf("%s follows its module's dtype", code(p.Tree.Text(at)))
+			if v.DType.IsDefault() || len(v.DType.Roots()) == 0 {
+				text = fmt.Sprintf("%s is %s", code(p.Tree.Text(at)), knownWords(v.DType))
+			}
+		case interp.HowCreate:
+			text = fmt.Sprintf("%s makes %s", code(v.Op), knownWords(v.DType))
+			if v.DType.IsDefault() {
+				text = fmt.Sprintf("%s without a dtype makes float32, the default", code(v.Op))
+			}
+		case interp.HowCast:
+			text = fmt.Sprintf("%s casts to %s", code(p.Tree.Text(at)), knownWords(v.DType))
+		case interp.HowPromote:
+			if len(v.From) > 1 {
+				text = fmt.Sprintf("%s promotes its operands: %s", code(v.Op), knownWords(v.DType))
+			}
+		case interp.HowNumPy:
+			text = fmt.Sprintf("%s keeps NumPy's %s", code(v.Op), knownWords(v.DType))
+		case interp.HowAutocast:
+			text = fmt.Sprintf("autocast gives %s here", knownWords(v.DType))
+		case interp.HowModule:
+			text = fmt.Sprintf("%s gives %s", code(v.Op), knownWords(v.DType))
+		case interp.HowCall:
+			text = fmt.Sprintf("%s returns %s", code(v.Op), knownWords(v.DType))
+		}
+		if text != "" {
+			if i == 0 && name != "" && !strings.Contains(text, name) {
+				text = name + ": " + text
+			}
+			out = append(out, p.Reason(at, text))
+		}
+		if len(v.From) == 0 {
+			break
+		}
+		v = v.From[0]
+	}
+	return out
+}
+
+// because is the chain of reasons of a conflict: the odd operand's story, the
+// kept one's, the operation, and the sign of the other dtype.
+func because(p *analysis.Pass, c *conflict) []analysis.Reason {
+	var out []analysis.Reason
+	add := func(rs ...analysis.Reason) {
+		for _, r := range rs {
+			for _, o := range out {
+				if o.Line == r.Line && o.Text == r.Text {
+					r.Text = ""
+				}
+			}
+			if r.Text != "" {
+				out = append(out, r)
+			}
+		}
+	}
+	add(story(p, c.part, named(p, c.odd))...)
+	if c.part != c.odd.Value {
+		add(story(p, c.odd.Value, named(p, c.odd))...)
+	}
+	add(story(p, c.keep.Value, named(p, c.keep))...)
+	add(p.Reason(c.op.Node.Pos(), fmt.Sprintf("%s wants one dtype", code(c.op.Written))))
+	if c.sign != nil {
+		text := "the function follows a tensor's dtype here"
+		if c.make != nil && c.sign == python.Node(c.make.Call) {
+			text = "the device is copied from another tensor, the dtype is not"
+		} else if c.op.Scope != nil {
+			for _, h := range c.op.Scope.Half {
+				if h == c.sign {
+					text = "half precision is used here"
+				}
+			}
+		}
+		add(p.Reason(c.sign.Pos(), text))
+	}
+	if c.evidence != byProof {
+		for i, s := range p.Signs.Half {
+			if i > 0 {
+				break
+			}
+			add(s)
+		}
+	}
+	return out
+}
+
+// operations are the spans that join findings whose fixes need each other.
+func operations(c *conflict) []python.Span {
+	return append([]python.Span{c.op.Node.Pos()}, c.upstream...)
+}
