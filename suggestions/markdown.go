@@ -50,7 +50,7 @@ func Markdown(c Comment, opts MarkdownOptions) string {
 	m.add(remedy(c))
 	m.add(copies(c, opts))
 	for _, f := range c.Forms {
-		m.add(form(f))
+		m.add(form(f, len(c.Forms) > 1))
 	}
 	m.add(why(c, opts))
 	m.room = maxBody
@@ -161,39 +161,29 @@ func copies(c Comment, opts MarkdownOptions) string {
 	return fmt.Sprintf("Also at %s %s.", word, strings.Join(places, ", "))
 }
 
-// form is another way to write it.
-func form(f analysis.Form) string {
-	code := fenced("python", dedent(f.Lines))
-	if f.Title == "" {
-		return code
+// form is another way to write it, with its lines if there are several forms.
+func form(f analysis.Form, several bool) string {
+	title := prose(oneLine(f.Title))
+	if title == "" {
+		title = "Another way to write it"
 	}
-	return "**" + prose(oneLine(f.Title)) + "**\n\n" + code
+	if several && f.First > 0 {
+		title += " (" + lineWords(f.First, f.Last) + ")"
+	}
+	return "**" + title + "**\n\n" + fenced("python", dedent(f.Lines))
 }
 
 // why is the folded chain of reasons and how to silence the rule.
 func why(c Comment, opts MarkdownOptions) string {
 	var b strings.Builder
 	n := 0
-	type step struct {
-		path string
-		line int
-		text string
-	}
-	seen := make(map[step]bool)
-	for _, f := range c.Findings {
-		for _, r := range f.Because {
-			s := step{r.Path, r.Line, r.Text}
-			if seen[s] {
-				continue
-			}
-			seen[s] = true
-			n++
-			line := fmt.Sprintf("%d. %s %s\n", n, linked(fmt.Sprintf("%s:%d", r.Path, r.Line), r.Path, r.Line, opts), shorten(prose(oneLine(r.Text)), 1000))
-			if b.Len()+len(line) > maxBody/3 {
-				continue
-			}
-			b.WriteString(line)
+	for _, r := range c.Because() {
+		line := fmt.Sprintf("%d. %s %s\n", n+1, linked(fmt.Sprintf("%s:%d", r.Path, r.Line), r.Path, r.Line, opts), shorten(prose(oneLine(r.Text)), 1000))
+		if b.Len()+len(line) > maxBody/3 {
+			break
 		}
+		b.WriteString(line)
+		n++
 	}
 	summary := "Why"
 	if n > 0 {

@@ -9,6 +9,8 @@ package suggestions
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/dtypebot/dtypebot/analysis"
 )
@@ -74,6 +76,21 @@ func (c Comment) Confidence() analysis.Confidence {
 		}
 	}
 	return s
+}
+
+// Because is the chain of reasons of all findings, each place's words once.
+func (c Comment) Because() []analysis.Reason {
+	var chain []analysis.Reason
+	for _, f := range c.Findings {
+		for _, r := range f.Because {
+			if !slices.ContainsFunc(chain, func(s analysis.Reason) bool {
+				return s.Path == r.Path && s.Line == r.Line && strings.Contains(s.Text, r.Text)
+			}) {
+				chain = append(chain, r)
+			}
+		}
+	}
+	return chain
 }
 
 // A Plan is everything there is to say about a pull request, strongest first:

@@ -109,8 +109,10 @@ func (p *printer) comment(c suggestions.Comment) {
 	p.wrapped("  ", plain(lead.Message))
 	for _, f := range append(slices.Clone(c.Findings[1:]), c.Needs...) {
 		if f.Message != lead.Message || f.Start.Line != lead.Start.Line {
+			// What follows the first paragraph is about the fix, as above.
+			paragraph, _, _ := strings.Cut(plain(f.Message), "\n\n")
 			p.line("")
-			p.wrapped("  ", fmt.Sprintf("Line %d, too (%s): %s", f.Start.Line, f.Rule, plain(f.Message)))
+			p.wrapped("  ", fmt.Sprintf("Line %d, too (%s): %s", f.Start.Line, f.Rule, paragraph))
 		}
 	}
 	p.line("")
@@ -141,6 +143,9 @@ func (p *printer) comment(c suggestions.Comment) {
 		title := plain(f.Title)
 		if title == "" {
 			title = "Another way to write it"
+		}
+		if len(c.Forms) > 1 && f.First > 0 {
+			title += fmt.Sprintf(" (from line %d)", f.First)
 		}
 		p.note(title + ":")
 		for _, l := range f.Lines {
@@ -223,19 +228,12 @@ func (p *printer) plus(lines []string) {
 
 // because writes the chain of reasons of all findings, each once.
 func (p *printer) because(c suggestions.Comment) {
-	var seen []analysis.Reason
-	for _, f := range c.Findings {
-		for _, r := range f.Because {
-			if slices.Contains(seen, r) {
-				continue
-			}
-			seen = append(seen, r)
-			place := fmt.Sprintf("%s:%d", safe(r.Path), r.Line)
-			if r.Path == c.Path {
-				place = fmt.Sprintf("line %d", r.Line)
-			}
-			p.note("because " + place + ": " + plain(r.Text))
+	for _, r := range c.Because() {
+		place := fmt.Sprintf("%s:%d", safe(r.Path), r.Line)
+		if r.Path == c.Path {
+			place = fmt.Sprintf("line %d", r.Line)
 		}
+		p.note("because " + place + ": " + plain(r.Text))
 	}
 }
 
