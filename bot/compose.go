@@ -247,11 +247,8 @@ func reviewBody(snapshot Snapshot, entries []entry, config Config) string {
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s in %s.", count(posted, "dtype mistake"), count(len(files), "file"))
-	switch {
-	case buttons == 1:
-		b.WriteString(" The suggestion was applied and analysed again before it was posted.")
-	case buttons > 1:
-		b.WriteString(" The suggestions were applied and analysed again before they were posted.")
+	if buttons > 0 {
+		b.WriteString(" Each suggestion was applied and analysed again before it was posted.")
 	}
 	if elsewhere > 0 {
 		fmt.Fprintf(&b, " %s in the check run `%s`.", sentence(elsewhere, "more is listed", "more are listed"), CheckName)
