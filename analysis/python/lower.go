@@ -52,8 +52,8 @@ func (c cursor) text() string {
 
 // extra reports whether the node may stand anywhere and means nothing.
 func (c cursor) extra() bool {
-	k := c.kind()
-	return k == "comment" || k == "line_continuation"
+	s := c.node().symbol
+	return s == c.l.lang.comment || s == c.l.lang.continuation
 }
 
 // all yields every child that is not an extra.
@@ -965,6 +965,8 @@ func (l *lowerer) plain(n cursor, sp Span) Expr {
 		}
 		return s
 	case "binary_operator":
+		// The grammar lets "^" bind tighter than "&"; Python does the reverse. The
+		// mix is so rare, and so harmless to dtypes, that it stays as it is.
 		op := n.field("operator")
 		return &Binary{sp, op.text(), op.span(), l.expr(n.field("left")), l.expr(n.field("right"))}
 	case "union_type":

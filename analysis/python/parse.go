@@ -183,6 +183,8 @@ func word(c byte) bool {
 type lang struct {
 	kinds  []string          // by symbol
 	fields map[string]uint16 // 0 is no field
+
+	comment, continuation uint16 // the symbols that may stand anywhere
 }
 
 // language reads the names once; they are constants of the grammar.
@@ -190,7 +192,14 @@ var language = sync.OnceValue(func() *lang {
 	l := grammar.GetLanguage()
 	t := &lang{fields: make(map[string]uint16)}
 	for i := range l.SymbolCount() {
-		t.kinds = append(t.kinds, l.SymbolName(sitter.Symbol(i)))
+		name := l.SymbolName(sitter.Symbol(i))
+		t.kinds = append(t.kinds, name)
+		switch name {
+		case "comment":
+			t.comment = uint16(i)
+		case "line_continuation":
+			t.continuation = uint16(i)
+		}
 	}
 	for i := 1; ; i++ {
 		name := l.FieldName(i)

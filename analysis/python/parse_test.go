@@ -168,7 +168,7 @@ func checkSpans(t testing.TB, f *File) {
 // exactly one statement of the module. That no two overlap, checkSpans says.
 func checkCovered(t testing.TB, f *File) {
 	t.Helper()
-	b := []byte(f.Source)
+	b := readable(f.Source) // as the grammar saw it
 	blank := func(s Span) {
 		for i := s.Start; i < s.End; i++ {
 			b[i] = ' '
