@@ -11,9 +11,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/dtypebot/dtypebot/bot/queue"
 	"github.com/dtypebot/dtypebot/bot/store"
 )
 
@@ -23,47 +23,69 @@ const limit = 20 * time.Second
 // ttl is the lifetime of leases here, the shortest that is allowed.
 const ttl = time.Second
 
-func start(t *testing.T, c queue.Config) *queue.Server {
+// A place is a JetStream to keep buckets in.
+type place struct {
+	embedded bool
+	js       jetstream.JetStream
+	close    func()
+}
+
+// start starts a server in dir, reached in process or by the network.
+func start(t *testing.T, dir string, embedded bool) *place {
 	t.Helper()
-	srv, err := queue.Start(t.Context(), c)
+	ns, err := server.NewServer(&server.Options{
+		DontListen: embedded, Host: "127.0.0.1", Port: server.RANDOM_PORT,
+		JetStream: true, StoreDir: dir, NoSigs: true, NoLog: true,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(srv.Close)
-	return srv
+	go ns.Start()
+	if !ns.ReadyForConnections(limit) {
+		t.Fatal("the server did not start")
+	}
+	var nc *nats.Conn
+	if embedded {
+		nc, err = nats.Connect("", nats.InProcessServer(ns))
+	} else {
+		nc, err = nats.Connect(ns.ClientURL())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &place{embedded: embedded, js: js, close: sync.OnceFunc(func() {
+		nc.Close()
+		ns.Shutdown()
+		ns.WaitForShutdown()
+	})}
+	t.Cleanup(p.close)
+	return p
 }
 
-func open(t *testing.T, srv *queue.Server) *store.Store {
+func open(t *testing.T, p *place) *store.Store {
 	t.Helper()
-	s, err := store.Open(t.Context(), srv.JetStream(), store.Options{Embedded: srv.Embedded(), Replicas: srv.Replicas(), LeaseTTL: ttl})
+	s, err := store.Open(t.Context(), p.js, store.Options{Embedded: p.embedded, LeaseTTL: ttl})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return s
 }
 
-// servers runs a test on an embedded and on an external server.
-func servers(t *testing.T, test func(t *testing.T, srv *queue.Server)) {
-	t.Run("embedded", func(t *testing.T) { test(t, start(t, queue.Config{DataDir: t.TempDir()})) })
-	t.Run("external", func(t *testing.T) {
-		ns, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: true, StoreDir: t.TempDir(), NoSigs: true, NoLog: true})
-		if err != nil {
-			t.Fatal(err)
-		}
-		go ns.Start()
-		t.Cleanup(func() { ns.Shutdown(); ns.WaitForShutdown() })
-		if !ns.ReadyForConnections(limit) {
-			t.Fatal("the server did not start")
-		}
-		test(t, start(t, queue.Config{URL: ns.ClientURL()}))
-	})
+// places runs a test on an embedded and on an external server.
+func places(t *testing.T, test func(t *testing.T, p *place)) {
+	t.Run("embedded", func(t *testing.T) { test(t, start(t, t.TempDir(), true)) })
+	t.Run("external", func(t *testing.T) { test(t, start(t, t.TempDir(), false)) })
 }
 
 // TestBucket is the contract of Bucket.
 func TestBucket(t *testing.T) {
-	servers(t, func(t *testing.T, srv *queue.Server) {
+	places(t, func(t *testing.T, p *place) {
 		ctx := t.Context()
-		b, err := store.OpenBucket(ctx, srv.JetStream(), "test", "", 0, store.Options{Embedded: srv.Embedded()})
+		b, err := store.OpenBucket(ctx, p.js, "test", "", 0, store.Options{Embedded: p.embedded})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -128,8 +150,8 @@ func TestBucket(t *testing.T) {
 }
 
 func TestAttempts(t *testing.T) {
-	servers(t, func(t *testing.T, srv *queue.Server) {
-		s, ctx := open(t, srv), t.Context()
+	places(t, func(t *testing.T, p *place) {
+		s, ctx := open(t, p), t.Context()
 		begin := func(job uint64, wantN int, wantLast string) {
 			t.Helper()
 			n, last, err := s.Begin(ctx, "review.1.2.3", job, 3)
@@ -167,8 +189,8 @@ func TestAttempts(t *testing.T) {
 }
 
 func TestDone(t *testing.T) {
-	srv := start(t, queue.Config{DataDir: t.TempDir()})
-	s, ctx := open(t, srv), t.Context()
+	p := start(t, t.TempDir(), true)
+	s, ctx := open(t, p), t.Context()
 	const guid = "72d3162e-cc78-11e3-81ab-4c9367dc0958"
 	for _, want := range []bool{false, true, true} {
 		done, err := s.Done(ctx, guid)
@@ -182,8 +204,8 @@ func TestDone(t *testing.T) {
 }
 
 func TestCounters(t *testing.T) {
-	srv := start(t, queue.Config{DataDir: t.TempDir()})
-	s, ctx := open(t, srv), t.Context()
+	p := start(t, t.TempDir(), true)
+	s, ctx := open(t, p), t.Context()
 	var g sync.WaitGroup
 	for range 4 {
 		g.Go(func() {
@@ -249,9 +271,9 @@ func free(t *testing.T, s *store.Store, key string) bool {
 }
 
 func TestLease(t *testing.T) {
-	servers(t, func(t *testing.T, srv *queue.Server) {
+	places(t, func(t *testing.T, p *place) {
 		t.Parallel()
-		a, b := open(t, srv), open(t, srv)
+		a, b := open(t, p), open(t, p)
 		release := hold(t, a, "review.1.2.3")
 		if !free(t, b, "review.1.2.4") {
 			t.Error("the lease of another pull request is taken")
@@ -270,9 +292,9 @@ func TestLease(t *testing.T) {
 }
 
 // leases opens the bucket of the leases past the store.
-func leases(t *testing.T, srv *queue.Server) jetstream.KeyValue {
+func leases(t *testing.T, p *place) jetstream.KeyValue {
 	t.Helper()
-	kv, err := srv.JetStream().KeyValue(t.Context(), "leases")
+	kv, err := p.js.KeyValue(t.Context(), "leases")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -281,10 +303,10 @@ func leases(t *testing.T, srv *queue.Server) jetstream.KeyValue {
 
 func TestLeaseExpires(t *testing.T) {
 	t.Parallel()
-	srv := start(t, queue.Config{DataDir: t.TempDir()})
-	s := open(t, srv)
+	p := start(t, t.TempDir(), true)
+	s := open(t, p)
 	// A holder that died: nobody renews.
-	if _, err := leases(t, srv).Create(t.Context(), "k", nil); err != nil {
+	if _, err := leases(t, p).Create(t.Context(), "k", nil); err != nil {
 		t.Fatal(err)
 	}
 	begin := time.Now()
@@ -304,8 +326,8 @@ func TestLeaseExpires(t *testing.T) {
 
 func TestLeaseLost(t *testing.T) {
 	t.Parallel()
-	srv := start(t, queue.Config{DataDir: t.TempDir()})
-	s, kv := open(t, srv), leases(t, srv)
+	p := start(t, t.TempDir(), true)
+	s, kv := open(t, p), leases(t, p)
 	for name, spoil := range map[string]func() error{
 		"taken":   func() error { _, err := kv.Put(t.Context(), "k", []byte("another")); return err },
 		"removed": func() error { return kv.Purge(t.Context(), "k") },
@@ -339,11 +361,11 @@ func TestLeaseLost(t *testing.T) {
 // TestLeaseServerGone ends the server below a lease.
 func TestLeaseServerGone(t *testing.T) {
 	t.Parallel()
-	srv := start(t, queue.Config{DataDir: t.TempDir()})
-	s := open(t, srv)
+	p := start(t, t.TempDir(), true)
+	s := open(t, p)
 	begin := time.Now()
 	_, _ = s.Hold(t.Context(), "k", func(ctx context.Context) {
-		srv.Close()
+		p.close()
 		select {
 		case <-ctx.Done():
 		case <-time.After(limit):
@@ -362,16 +384,16 @@ func TestLeaseServerGone(t *testing.T) {
 func TestLeaseOfEarlierStart(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	srv := start(t, queue.Config{DataDir: dir})
-	s := open(t, srv)
+	p := start(t, dir, true)
+	s := open(t, p)
 	if err := s.MarkDone(t.Context(), "kept"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := leases(t, srv).Create(t.Context(), "k", nil); err != nil {
+	if _, err := leases(t, p).Create(t.Context(), "k", nil); err != nil {
 		t.Fatal(err)
 	}
-	srv.Close()
-	s = open(t, start(t, queue.Config{DataDir: dir}))
+	p.close()
+	s = open(t, start(t, dir, true))
 	if !free(t, s, "k") {
 		t.Error("a lease of an earlier start counts")
 	}
