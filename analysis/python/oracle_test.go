@@ -92,7 +92,7 @@ func TestAgainstCPython(t *testing.T) {
 	}
 	var paths []string
 	total := int64(0)
-	limit := int64(4 << 20)
+	limit := int64(2 << 20)
 	root := strings.TrimSpace(string(lib))
 	if dir := os.Getenv("DTYPEBOT_PYTHON_FILES"); dir != "" {
 		root, limit = dir, 1<<40
