@@ -94,7 +94,7 @@ func NumPyScalar(array, scalar dtype.DType, python bool) dtype.DType {
 	if scalar.Category() <= array.Category() {
 		return array
 	}
-	if python && scalar == dtype.Complex128 && (array == dtype.Float16 || array == dtype.Float32) {
+	if scalar.Category() == dtype.CatComplex && (array == dtype.Float16 || array == dtype.Float32) {
 		return dtype.Complex64
 	}
 	return NumPyResult(array, scalar)

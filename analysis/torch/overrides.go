@@ -67,11 +67,23 @@ var ranksOf = []struct {
 		"torch.masked_select", "torch.Tensor.masked_select", "torch.nn.functional.one_hot", "torch.stack", "torch.unsqueeze", "torch.Tensor.unsqueeze",
 		"torch.flatten", "torch.Tensor.flatten", "torch.ravel", "torch.Tensor.ravel",
 	}},
+	// Source: pytorch.org/docs/1.13, Shape of each loss: "Output: scalar. If
+	// reduction is 'none', …".
+	{RankReduces, []string{
+		"torch.nn.functional.nll_loss", "torch.nn.functional.kl_div", "torch.nn.functional.huber_loss", "torch.nn.functional.gaussian_nll_loss",
+		"torch.nn.functional.hinge_embedding_loss", "torch.nn.functional.cosine_embedding_loss", "torch.nn.functional.margin_ranking_loss",
+		"torch.nn.functional.poisson_nll_loss", "torch.nn.functional.ctc_loss",
+	}},
 }
 
 // override adds this file's facts to the table.
 func override(t *table) {
 	for _, op := range added() {
+		for i, o := range op.Operands {
+			if o.Message != "" {
+				op.Operands[i].Messages = []string{o.Message}
+			}
+		}
 		t.ops[op.Name] = op
 	}
 	for _, m := range t.addedModules() {

@@ -243,7 +243,7 @@ func (t *table) result(s string) (result, error) {
 	return t.results[i], nil
 }
 
-// operand decodes "name:index:classes:message:scalars".
+// operand decodes "name:index:classes:messages:scalars".
 func (t *table) operand(s string) (Operand, error) {
 	f := strings.Split(s, ":")
 	if len(f) != 5 || len(f[2]) != 2 {
@@ -263,11 +263,14 @@ func (t *table) operand(s string) (Operand, error) {
 		}
 	}
 	if f[3] != "" {
-		i, err := strconv.Atoi(f[3])
-		if err != nil || i < 0 || i >= len(t.messages) {
-			return o, fmt.Errorf("operand %q: no message", s)
+		for s := range strings.SplitSeq(f[3], "/") {
+			i, err := strconv.Atoi(s)
+			if err != nil || i < 0 || i >= len(t.messages) {
+				return o, fmt.Errorf("operand %q: no message", s)
+			}
+			o.Messages = append(o.Messages, t.messages[i])
 		}
-		o.Message = t.messages[i]
+		o.Message = o.Messages[0]
 	}
 	return o, nil
 }

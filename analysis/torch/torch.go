@@ -41,6 +41,9 @@ type Operand struct {
 	Class   Class
 	ZeroDim Class  // for a 0-dim operand beside dim ≥ 1 ones: Ignored is "dominated"
 	Message string // stable core of PyTorch's message when it raises: a substring without dtypes
+	// Messages are all cores that were seen, the most frequent first: which one
+	// a call gives depends on shapes and on the pair of dtypes.
+	Messages []string
 	// Scalar says that a Python number is accepted in the operand's place.
 	Scalar bool
 }

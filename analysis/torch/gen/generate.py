@@ -140,7 +140,7 @@ def op_lines(records):
     for r, ms in records:
         operands = []
         for index, name, c, z, msg, mark, scalars in r["operands"]:
-            operands.append("%s%s:%s:%s%s:%s:%s" % (name, mark, index if index >= 0 else "", c, z, "" if msg is None else msgs(ms[msg]), scalars))
+            operands.append("%s%s:%s:%s%s:%s:%s" % (name, mark, index if index >= 0 else "", c, z, "/".join(msgs(ms[m]) for m in msg), scalars))
         line = " ".join([
             r["kind"], ",".join(r["params"]) or "-", ",".join(r["keyword"]) or "-", ";".join(operands) or "-", same(results(r["same"])),
             same(results(r["dimsame"])) if r["dimsame"] else "-",

@@ -693,7 +693,7 @@ def measure(ns, n, kind):
         z = "".join(sorted(set(o["zero"])))
         # The calls disagree: the dtypes alone do not decide.
         c, z = (x if len(x) == 1 else "M" if x else "-" for x in (c, z))
-        msg = max(sorted(set(o["msg"])), key=o["msg"].count) if o["msg"] else None
+        msg = sorted(set(o["msg"]), key=lambda m: (-o["msg"].count(m), m))  # the most frequent first
         index = chosen.positional.index(name) if name in chosen.positional else -1
         if index < 0:
             for s in sigs:
