@@ -73,6 +73,7 @@ var testsMay = map[string]string{
 	"suggestions/report": "analysis/python analysis/rules analysis/patch",
 	"bot":                "analysis/python analysis/patch bot/store bot/queue",
 	"bot/queue":          "bot/store",
+	"bot/store":          "bot/queue",
 	"bot/github":         "bot/githubsim analysis/python suggestions",
 }
 
