@@ -178,7 +178,11 @@ func why(c Comment, opts MarkdownOptions) string {
 	var b strings.Builder
 	n := 0
 	for _, r := range c.Because() {
-		line := fmt.Sprintf("%d. %s %s\n", n+1, linked(fmt.Sprintf("%s:%d", r.Path, r.Line), r.Path, r.Line, opts), shorten(prose(oneLine(r.Text)), 1000))
+		place := codeSpan(fmt.Sprintf("%s:%d", r.Path, r.Line))
+		if r.Path == c.Path {
+			place = fmt.Sprintf("line %d", r.Line) // of the file that is read
+		}
+		line := fmt.Sprintf("%d. %s: %s\n", n+1, linked(place, r.Path, r.Line, opts), shorten(prose(oneLine(r.Text)), 1000))
 		if b.Len()+len(line) > maxBody/3 {
 			break
 		}
@@ -212,7 +216,7 @@ func rulesOf(c Comment) []string {
 	return rules
 }
 
-// linked returns a place as code, linked if there is an address for it.
+// linked returns words, linked if there is an address for the place.
 func linked(words, path string, line int, opts MarkdownOptions) string {
 	address := ""
 	switch {
@@ -220,9 +224,6 @@ func linked(words, path string, line int, opts MarkdownOptions) string {
 		address = opts.Link(path, line)
 	case opts.BlobURL != "":
 		address = strings.TrimSuffix(opts.BlobURL, "/") + "/" + escapePath(path) + "#L" + strconv.Itoa(line)
-	}
-	if _, err := strconv.Atoi(words); err != nil {
-		words = codeSpan(words)
 	}
 	if address == "" {
 		return words
