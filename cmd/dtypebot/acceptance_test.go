@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -90,31 +91,34 @@ type reviewed struct {
 	plan    suggestions.Plan
 }
 
-// review does what the verb check does with --diff.
+// review reviews the pull request that adds a project.
 func review(t *testing.T, project map[string]string, r *rewriting) reviewed {
 	t.Helper()
 	pull := maps.Clone(project)
 	delete(pull, "smoke.py")
-	tree, err := openTree(writeProject(t, pull), nil)
+	found, plan := checkDiff(t, pull, additions(pull))
+	return reviewed{rewriting: r, project: project, report: found, plan: plan}
+}
+
+// checkDiff does what the verb check does with --diff.
+func checkDiff(t *testing.T, head map[string]string, diff string) (check.Report, suggestions.Plan) {
+	t.Helper()
+	tree, err := openTree(writeProject(t, head), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer tree.close()
-	files, deleted, err := tree.changed(strings.NewReader(additions(pull)))
+	files, deleted, err := tree.changed(strings.NewReader(diff))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(files) != len(pull) {
-		t.Fatalf("the diff has %d files, want %d", len(files), len(pull))
-	}
 	options := check.Options{Deleted: deleted, Cache: check.NewCache()}
 	found := check.Run(t.Context(), files, options)
-	plan := suggestions.Propose(t.Context(), files, found, suggestions.Options{
+	return found, suggestions.Propose(t.Context(), files, found, suggestions.Options{
 		Recheck: func(ctx context.Context, files []analysis.File) check.Report {
 			return check.Run(ctx, files, options)
 		},
 	})
-	return reviewed{rewriting: r, project: project, report: found, plan: plan}
 }
 
 // A wanted comment is a row of the acceptance table. Names, paths and lines are
@@ -134,8 +138,8 @@ var wantedComments = []wantedComment{
 		path: "models/pixel_aligned.py", first: 92, last: 107, form: true,
 		edits: map[int][]string{
 			92:  {`torch\.ones\(.*\bdtype=points_3d\.dtype\b`, `\bdevice=points_3d\.device\b`},
-			98:  {`\bextrinsics\.to\(points_homo\.dtype\)\.transpose\(-1, -2\)`},
-			107: {`\bintrinsics\.to\(points_cam\.dtype\)\.transpose\(-1, -2\)`},
+			98:  {`[^.\w]extrinsics\.to\(points_homo\.dtype\)\.transpose\(-1, -2\)`},
+			107: {`[^.\w]intrinsics\.to\(points_cam\.dtype\)\.transpose\(-1, -2\)`},
 		},
 	},
 	{
@@ -148,7 +152,7 @@ var wantedComments = []wantedComment{
 	},
 	{
 		path: "training/losses.py", first: 395, last: 395, form: true,
-		edits: map[int][]string{395: {`\bintrinsics\.to\(joints_3d\.dtype\)\.transpose\(-1, -2\)`}},
+		edits: map[int][]string{395: {`[^.\w]intrinsics\.to\(joints_3d\.dtype\)\.transpose\(-1, -2\)`}},
 	},
 	{
 		path: "training/losses.py", first: 726, last: 726,
@@ -204,6 +208,9 @@ func (v reviewed) check(t *testing.T) {
 	t.Run("nothing skipped", func(t *testing.T) {
 		for _, skip := range v.report.Skipped {
 			t.Errorf("%s was not analysed: %s", skip.Path, skip.Reason)
+		}
+		if got, want := v.report.Files, len(v.project)-1; got != want {
+			t.Errorf("%d files were analysed, want all %d", got, want)
 		}
 	})
 	t.Run("mended", v.wantMended)
@@ -407,4 +414,109 @@ func TestAcceptanceLines(t *testing.T) {
 			t.Errorf("%s:%d is %q, want %q", p, n, line, r.text(want.text))
 		}
 	}
+}
+
+// A pull request that only lays old code out anew brings nothing in.
+func TestAcceptanceReformatted(t *testing.T) {
+	base := readProject(t, projectDir)
+	delete(base, "smoke.py")
+	head := (&rewriting{lines: map[string][]int{}}).relaid(base)
+	for p, edits := range map[string][2]string{
+		"models/pixel_aligned.py": {
+			"torch.matmul(points_cam, intrinsics.transpose(-1, -2))",
+			"torch.matmul(\n            points_cam,\n            intrinsics.transpose(-1, -2),\n        )",
+		},
+		"training/losses.py": {
+			"torch.matmul(joints_3d, intrinsics.transpose(-1, -2))",
+			"torch.matmul(\n            joints_3d, intrinsics.transpose(-1, -2)  # [B, 21, 3]\n        )",
+		},
+	} {
+		if !strings.Contains(head[p], edits[0]) {
+			t.Fatalf("%s has no %q", p, edits[0])
+		}
+		head[p] = strings.Replace(head[p], edits[0], edits[1], 1)
+	}
+	found, plan := checkDiff(t, head, gitDiff(t, base, head))
+	if len(found.Findings) != 0 || len(plan.Comments) != 0 {
+		t.Errorf("new findings in old code: %+v", found.Findings)
+	}
+	// Silence must come from the comparison, not from blindness.
+	if found.Known < len(wantedComments) {
+		t.Errorf("%d findings known from the base, want %d at least", found.Known, len(wantedComments))
+	}
+}
+
+// The demo's second pull request: one fault, and nothing left once its
+// suggestion is committed.
+func TestAcceptanceSmallPull(t *testing.T) {
+	dir := "../../testdata/small_pull"
+	base, head := readProject(t, filepath.Join(dir, "base")), readProject(t, filepath.Join(dir, "head"))
+
+	_, plan := checkDiff(t, head, gitDiff(t, base, head))
+	if len(plan.Comments) != 1 || plan.Comments[0].Suggestion == nil {
+		t.Fatalf("want one comment with a suggestion, got %+v", plan.Comments)
+	}
+	c := plan.Comments[0]
+	got := strings.Join(c.Suggestion.Replacement, "\n")
+	want := "        kept = torch.zeros(states.shape, device=states.device, dtype=states.dtype)"
+	if c.Path != "model.py" || c.Severity() != analysis.High || got != want {
+		t.Errorf("%s:%d, %s:\n%s\nwant model.py, high:\n%s", c.Path, c.First, c.Severity(), got, want)
+	}
+
+	mended := maps.Clone(head)
+	for p, text := range head {
+		var err error
+		if mended[p], _, err = plan.Mend(p, text, analysis.Likely, false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	found, plan := checkDiff(t, mended, gitDiff(t, base, mended))
+	if len(found.Findings) != 0 || len(plan.Comments) != 0 {
+		t.Errorf("left after the suggestion: %+v", found.Findings)
+	}
+
+	t.Run("runs", func(t *testing.T) {
+		python := torchrun.Python(t)
+		train := func(project map[string]string) string {
+			cmd := exec.CommandContext(t.Context(), python, "train.py", "--steps=2")
+			cmd.Dir = writeProject(t, project)
+			out, err := cmd.CombinedOutput()
+			if err != nil {
+				return string(out)
+			}
+			return ""
+		}
+		if out := train(base); out != "" {
+			t.Errorf("the base fails:\n%s", out)
+		}
+		if out := train(head); !strings.Contains(out, "Index put requires the source and destination dtypes match") {
+			t.Errorf("the head does not fail as it should: %s", out)
+		}
+		if out := train(mended); out != "" {
+			t.Errorf("the mended head fails:\n%s", out)
+		}
+	})
+}
+
+// gitDiff is git's diff between two projects.
+func gitDiff(t *testing.T, before, after map[string]string) string {
+	t.Helper()
+	git, err := exec.LookPath("git")
+	if err != nil {
+		t.Skip("git is not installed; apt-get install git")
+	}
+	dir := t.TempDir()
+	for name, files := range map[string]map[string]string{"a": before, "b": after} {
+		if err := os.Rename(writeProject(t, files), filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cmd := exec.CommandContext(t.Context(), git, "diff", "--no-index", "--no-prefix", "--no-color", "a", "b")
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_SYSTEM=/dev/null")
+	out, err := cmd.Output()
+	if exit := (*exec.ExitError)(nil); err != nil && (!errors.As(err, &exit) || exit.ExitCode() != 1) {
+		t.Fatalf("git diff: %v", err)
+	}
+	return string(out)
 }

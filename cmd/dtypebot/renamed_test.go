@@ -93,7 +93,14 @@ var statement = regexp.MustCompile(`^( {4,})(return |[a-z_]\w* = |def \w)`)
 // rewrite returns the project with every name, file and line changed, and how.
 func rewrite(t *testing.T, project map[string]string) (map[string]string, *rewriting) {
 	t.Helper()
-	r := &rewriting{names: map[string]string{}, lines: map[string][]int{}}
+	r := &rewriting{names: newNames(t, project), lines: map[string][]int{}}
+	return r.relaid(project), r
+}
+
+// newNames invents a name for each identifier of the project.
+func newNames(t *testing.T, project map[string]string) map[string]string {
+	t.Helper()
+	names := map[string]string{}
 	everything := strings.Join(slices.Collect(maps.Values(project)), "\n") + strings.Join(slices.Collect(maps.Keys(project)), "\n")
 	used := map[string]bool{}
 	for _, name := range word.FindAllString(everything, -1) {
@@ -108,8 +115,14 @@ func rewrite(t *testing.T, project map[string]string) (map[string]string, *rewri
 			t.Fatalf("the invented name %s is taken", other)
 		}
 		used[other] = true
-		r.names[name] = other
+		names[name] = other
 	}
+	return names
+}
+
+// relaid returns the project with the new names, with comments and blank lines
+// put in and blank lines taken out.
+func (r *rewriting) relaid(project map[string]string) map[string]string {
 	result := map[string]string{}
 	for p, text := range project {
 		if path.Base(p) == "smoke.py" || path.Ext(p) != ".py" {
@@ -133,7 +146,7 @@ func rewrite(t *testing.T, project map[string]string) (map[string]string, *rewri
 		}
 		result[r.path(p)] = strings.Join(out, "\n")
 	}
-	return result, r
+	return result
 }
 
 // decorated reports whether the last line is a decorator.
