@@ -383,11 +383,13 @@ func (u *unit) keep(report *Report, fresh []bool, names map[string]bool) {
 	}
 }
 
-// touches reports whether a finding or a step of its chain in this file lies on
-// a new line.
+// touches reports whether the place of a finding, the operation that it is
+// about, or a step of its chain in this file lies on a new line.
 func (u *unit) touches(f analysis.Finding, fresh []bool) bool {
-	if first, last := u.tree.Lines(f.At); anyLine(fresh, first, last) {
-		return true
+	for _, span := range append([]python.Span{f.At}, f.Ops...) {
+		if first, last := u.tree.Lines(span); anyLine(fresh, first, last) {
+			return true
+		}
 	}
 	for _, b := range f.Because {
 		if b.Path == u.file.Path && anyLine(fresh, b.Line, b.Line) {

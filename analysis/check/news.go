@@ -11,10 +11,9 @@ import (
 // are new.
 type side struct {
 	head, base             string
-	headTree, baseTree     *python.File // baseTree is nil for an added file
-	headPlaces, basePlaces []place
-	whole                  bool // no diff: every line is new, and none moved
-	added                  bool // every line is added
+	headPlaces, basePlaces []place // basePlaces are nil for an added file
+	whole                  bool    // no diff: every line is new, and none moved
+	added                  bool    // every line is added
 	addedLines             []int
 }
 
@@ -80,15 +79,18 @@ func news(sides []side, deleted []string, parse func(string) *python.File) [][]b
 	}
 	// A line of the file itself is the more likely origin, so each file takes
 	// from its own before it takes from the others.
-	pool := removedLines[len(sides):]
 	for pass := range 2 {
+		var pool tally
+		if pass == 1 {
+			pool = merge(removedLines)
+		}
 		for i := range sides {
 			if sides[i].whole {
 				continue
 			}
-			from := removedLines[i : i+1]
-			if pass == 1 {
-				from = append(removedLines[:len(sides):len(sides)], pool...)
+			from := pool
+			if pass == 0 {
+				from = removedLines[i]
 			}
 			l := 0
 			for text := range strings.Lines(sides[i].head) {
@@ -97,7 +99,7 @@ func news(sides []side, deleted []string, parse func(string) *python.File) [][]b
 					continue
 				}
 				s := squeeze(text)
-				if s == "" || takeAny(from, s) {
+				if s == "" || from.take(s) {
 					fresh[i][l] = false
 				}
 			}
@@ -137,16 +139,18 @@ func relaid(sides []side, fresh [][]bool, deleted [][]place) {
 	}
 	same := make([]map[int]bool, len(sides))
 	for pass := range 2 {
+		var pool tally
+		if pass == 1 {
+			pool = merge(left)
+		}
 		for i := range sides {
+			from := pool
 			if pass == 0 {
 				same[i] = map[int]bool{}
-			}
-			from := left[i : i+1]
-			if pass == 1 {
-				from = left
+				from = left[i]
 			}
 			for _, j := range moved[i] {
-				if !same[i][j] && takeAny(from, sides[i].headPlaces[j].text) {
+				if !same[i][j] && from.take(sides[i].headPlaces[j].text) {
 					same[i][j] = true
 				}
 			}
@@ -173,13 +177,16 @@ func relaid(sides []side, fresh [][]bool, deleted [][]place) {
 	}
 }
 
-func takeAny(from []tally, text string) bool {
-	for _, t := range from {
-		if t.take(text) {
-			return true
+func merge(list []tally) tally {
+	all := tally{}
+	for _, t := range list {
+		for text, n := range t {
+			if n > 0 {
+				all[text] += n
+			}
 		}
 	}
-	return false
+	return all
 }
 
 func anyLine(set []bool, first, last int) bool {
