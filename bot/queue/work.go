@@ -61,6 +61,9 @@ func (q *Queue) Work(ctx context.Context, n int, handle func(context.Context, bo
 		}
 	}
 	consumer, err := q.consumer(ctx)
+	if ctx.Err() != nil {
+		return nil // stopped before it began
+	}
 	if err != nil {
 		return err
 	}
