@@ -111,6 +111,8 @@ type Queue struct {
 	state State
 	o     Options
 	log   *slog.Logger
+
+	reviews jetstream.Stream // REVIEW
 }
 
 // Open creates the streams that do not exist yet and opens the queue.
@@ -155,8 +157,12 @@ func Open(ctx context.Context, srv *Server, state State, o Options) (*Queue, err
 		c.Storage = jetstream.FileStorage
 		c.Replicas = srv.Replicas()
 		c.MaxMsgSize = 2 * maxJob
-		if _, err := q.js.CreateOrUpdateStream(ctx, c); err != nil {
+		stream, err := q.js.CreateOrUpdateStream(ctx, c)
+		if err != nil {
 			return nil, fmt.Errorf("open stream %s: %w", c.Name, err)
+		}
+		if c.Name == reviewStream {
+			q.reviews = stream
 		}
 	}
 	return q, nil
@@ -200,13 +206,9 @@ func (q *Queue) Put(ctx context.Context, job bot.Job) error {
 // waitingRerun reports whether the newest stored job of the subject asks for a
 // rerun.
 func (q *Queue) waitingRerun(ctx context.Context, subject string) bool {
-	stream, err := q.js.Stream(ctx, reviewStream)
+	msg, err := q.reviews.GetLastMsgForSubject(ctx, subject)
 	if err != nil {
-		return false // publishing will tell
-	}
-	msg, err := stream.GetLastMsgForSubject(ctx, subject)
-	if err != nil {
-		return false
+		return false // nearly always there is none; trouble is told by publishing
 	}
 	var old bot.Job
 	return json.Unmarshal(msg.Data, &old) == nil && old.Rerun
@@ -261,12 +263,12 @@ func (q *Queue) DeadLetters(ctx context.Context) ([]DeadLetter, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list dead letters: %w", err)
 	}
-	state := stream.CachedInfo().State
 	var letters []DeadLetter
-	for seq := state.FirstSeq; seq <= state.LastSeq && state.Msgs > 0; seq++ {
-		msg, err := stream.GetMsg(ctx, seq)
+	for seq := uint64(1); ; {
+		// The first at or behind seq: what was retried or dropped left gaps.
+		msg, err := stream.GetMsg(ctx, seq, jetstream.WithGetMsgSubject(deadPrefix+">"))
 		if errors.Is(err, jetstream.ErrMsgNotFound) {
-			continue
+			break
 		}
 		if err != nil {
 			return nil, fmt.Errorf("list dead letters: %w", err)
@@ -276,6 +278,7 @@ func (q *Queue) DeadLetters(ctx context.Context) ([]DeadLetter, error) {
 			return nil, err
 		}
 		letters = append(letters, letter)
+		seq = msg.Sequence + 1
 	}
 	return letters, nil
 }

@@ -73,6 +73,7 @@ func (q *Queue) Work(ctx context.Context, n int, handle func(context.Context, bo
 		q: q, n: n, window: window, handle: handle, hard: hard,
 		line: newLine(max(window/4, 1)),
 	}
+	w.took.Store(int64(2 * time.Second)) // a guess, until there are jobs
 
 	var fetching, working sync.WaitGroup
 	var broken error
@@ -213,15 +214,18 @@ func (w *work) accept(msg jetstream.Msg) {
 		w.q.note(stale, "acknowledge a replaced job", stale.msg.Ack())
 	}
 	if over {
-		w.q.note(it, "hand back", msg.NakWithDelay(w.overDelay()))
+		w.q.note(it, "hand back", msg.NakWithDelay(w.overDelay(meta.NumDelivered)))
 	}
 }
 
 // overDelay is for how long a message is handed back whose installation has its
-// share of the window already: about half the time that its line needs.
-func (w *work) overDelay() time.Duration {
-	d := time.Duration(w.took.Load()) * time.Duration(w.line.share) / time.Duration(2*w.n)
-	return min(max(d, 500*time.Millisecond), 30*time.Second)
+// share of the window already: about half the time that its line needs, but at
+// first less, doubled with each delivery, as that time is only a guess.
+func (w *work) overDelay(delivered uint64) time.Duration {
+	const shortest, longest = 500 * time.Millisecond, 30 * time.Second
+	half := time.Duration(w.took.Load()) * time.Duration(w.line.share) / time.Duration(2*w.n)
+	limit := min(shortest<<min(delivered-1, 10), longest)
+	return min(max(half, shortest), limit)
 }
 
 // beat keeps the messages that are held from being delivered to others.
@@ -316,7 +320,8 @@ func (w *work) settle(ctx context.Context, it *item, n int, last string, err err
 		return w.handBack(it, q.o.LeaseRetry, context.Cause(ctx).Error())
 	case errors.As(err, &retry) && retry.HandBack:
 		w.uncount(it, last)
-		return w.handBack(it, retry.After, err.Error())
+		// Without a delay a refusal would turn in circles.
+		return w.handBack(it, max(retry.After, q.o.LeaseRetry), err.Error())
 	}
 	if n >= attempts {
 		return w.dead(it, n, err.Error())
@@ -375,11 +380,7 @@ func (w *work) dead(it *item, tries int, reason string) string {
 // handBack lets the item come again after a delay; it does not count as a try.
 func (w *work) handBack(it *item, delay time.Duration, reason string) string {
 	w.q.log.Debug("job handed back", "pull", it.job.String(), "delivery", it.job.Delivery, "for", delay, "reason", reason)
-	if delay > 0 {
-		w.q.note(it, "hand back", it.msg.NakWithDelay(delay))
-	} else {
-		w.q.note(it, "hand back", it.msg.Nak())
-	}
+	w.q.note(it, "hand back", it.msg.NakWithDelay(delay))
 	return HandedBack
 }
 

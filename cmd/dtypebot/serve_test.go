@@ -133,11 +133,13 @@ func TestServeFaults(t *testing.T) {
 		want []string // the starts of the faults
 	}{
 		{
-			"no credentials", map[string]string{"GITHUB_APP_ID": "", "GITHUB_PRIVATE_KEY": "", "GITHUB_WEBHOOK_SECRET": ""},
+			"no credentials",
+			map[string]string{"GITHUB_APP_ID": "", "GITHUB_PRIVATE_KEY": "", "GITHUB_WEBHOOK_SECRET": ""},
 			[]string{"no credentials: set GITHUB_APP_ID, GITHUB_PRIVATE_KEY_FILE and GITHUB_WEBHOOK_SECRET (a setup page that creates the App does not exist yet)"},
 		},
 		{
-			"some", map[string]string{"GITHUB_APP_ID": "", "GITHUB_PRIVATE_KEY": ""},
+			"some",
+			map[string]string{"GITHUB_APP_ID": "", "GITHUB_PRIVATE_KEY": ""},
 			[]string{"GITHUB_APP_ID: missing", "GITHUB_PRIVATE_KEY: missing (or GITHUB_PRIVATE_KEY_FILE)"},
 		},
 		{"no secret", map[string]string{"GITHUB_WEBHOOK_SECRET": ""}, []string{"GITHUB_WEBHOOK_SECRET: missing"}},
@@ -146,11 +148,13 @@ func TestServeFaults(t *testing.T) {
 		{"PEM", map[string]string{"GITHUB_PRIVATE_KEY": "-----BEGIN"}, []string{"GITHUB_PRIVATE_KEY: not an RSA private key"}},
 		{"key twice", map[string]string{"GITHUB_PRIVATE_KEY_FILE": "/k"}, []string{"GITHUB_PRIVATE_KEY: set together with GITHUB_PRIVATE_KEY_FILE"}},
 		{
-			"key file", map[string]string{"GITHUB_PRIVATE_KEY": "", "GITHUB_PRIVATE_KEY_FILE": "/no/such/file"},
+			"key file",
+			map[string]string{"GITHUB_PRIVATE_KEY": "", "GITHUB_PRIVATE_KEY_FILE": "/no/such/file"},
 			[]string{"GITHUB_PRIVATE_KEY_FILE: open /no/such/file: no such file"},
 		},
 		{
-			"key file empty", map[string]string{"GITHUB_PRIVATE_KEY": "", "GITHUB_PRIVATE_KEY_FILE": empty},
+			"key file empty",
+			map[string]string{"GITHUB_PRIVATE_KEY": "", "GITHUB_PRIVATE_KEY_FILE": empty},
 			[]string{"GITHUB_PRIVATE_KEY_FILE: " + empty + " is empty"},
 		},
 		{"empty element", map[string]string{"GITHUB_WEBHOOK_SECRET": "a,,b,"}, []string{"GITHUB_WEBHOOK_SECRET: element 2 is empty", "GITHUB_WEBHOOK_SECRET: element 4 is empty"}},
@@ -169,7 +173,8 @@ func TestServeFaults(t *testing.T) {
 		{"NATS", map[string]string{"NATS_URL": "http://user:hunter2@x", "NATS_REPLICAS": "6"}, []string{`NATS_REPLICAS: "6"`, `NATS_URL: scheme "http"`}},
 		{"NATS files", map[string]string{"NATS_CREDS": "/no/creds"}, []string{"NATS_CREDS: set without NATS_URL", "NATS_CREDS: open /no/creds"}},
 		{
-			"all at once", map[string]string{"GITHUB_APP_ID": "x", "GITHUB_PRIVATE_KEY": "y", "GITHUB_WEBHOOK_SECRET": ",", "LISTEN_ADDR": "z", "LOG_LEVEL": "w"},
+			"all at once",
+			map[string]string{"GITHUB_APP_ID": "x", "GITHUB_PRIVATE_KEY": "y", "GITHUB_WEBHOOK_SECRET": ",", "LISTEN_ADDR": "z", "LOG_LEVEL": "w"},
 			[]string{"GITHUB_APP_ID", "GITHUB_PRIVATE_KEY", "GITHUB_WEBHOOK_SECRET: element 1", "GITHUB_WEBHOOK_SECRET: element 2", "LISTEN_ADDR", "LOG_LEVEL"},
 		},
 	} {
