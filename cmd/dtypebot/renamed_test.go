@@ -31,7 +31,7 @@ joint_error joint_head joint_mlp joint_noise joint_valid joint_weight joints joi
 lattice layer layers left length lengths likely limit load_mean loader local log_variance log_variances loss losses low mask masked_mean matrices
 max_angle max_objects max_pixels mean_error_mm mean_loss merged meta mirrored missing model models move near nearest nearest_distances noise
 normalise normalise_color num_classes num_objects num_queries object_id object_ids object_names object_points object_queries object_rotations
-object_translations objects off_diagonal only_seen optimizer order origins other outputs overlap overlap_weight pad_clips padded palm palm_axes
+object_translations objects off_diagonal beyond_skin held optimizer order origins other outputs overlap overlap_weight pad_clips padded palm palm_axes
 palm_normal parent parser parts penetration per_vertex pixel_aligned point_dim point_features point_mlp points points_2d points_2d_homo points_3d
 points_cam points_homo pool poses position positive_weight ppx ppy pred pred_distances pred_joints pred_mean pred_points pred_rotation
 pred_translation procrustes_align project project_points pyramid queries radius relative render reprojection resize_nearest right rotate rotated

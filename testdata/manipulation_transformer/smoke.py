@@ -179,14 +179,14 @@ def named(p, dtype):
     _, intrinsics = cameras()
     target = rotations(p, F32, 2, 4)
     symmetric = torch.tensor([[True, False, True, False]] * 2)
-    seen = torch.arange(21).expand(2, 21) % 3 > 0
+    reach = joints[..., 0].masked_fill(torch.arange(21) % 3 == 0, float("inf"))
     return {
         196: lambda: p.losses.SymmetricRotationLoss()(
             rotations(p, dtype, 2, 4).flip(0), target, symmetric, symmetric | True
         ),
         263: lambda: p.losses.PalmFrameLoss().to_palm(joints),
         395: lambda: p.losses.ReprojectionLoss().project(joints, intrinsics)[0],
-        726: lambda: p.losses.ContactLoss().to(dtype).only_seen(joints[..., 0], seen),
+        726: lambda: p.losses.ContactLoss().to(dtype).beyond_skin(reach),
     }
 
 

@@ -698,7 +698,7 @@ class ContactLoss(nn.Module):
     """Distances between hand vertices and the object where they should touch.
 
     The model predicts a distance per vertex. Vertices that no camera sees have no
-    annotation, they count as touching nothing and add nothing to the loss.
+    annotation and add nothing to the loss; their distance may be infinite.
     """
 
     def __init__(self, scale: float = 0.01, positive_weight: float = 2.0):
@@ -713,18 +713,18 @@ class ContactLoss(nn.Module):
     ) -> torch.Tensor:
         """Distances are [B, V] in metres, contact and seen are [B, V] booleans."""
         weight = torch.where(contact, self.positive_weight, 1.0)
-        gap = self.only_seen(pred_distances, seen)
+        gap = self.beyond_skin(pred_distances)
         likely = torch.exp(-gap.float().abs() / self.scale).clamp(1e-6, 1.0 - 1e-6)
         losses = F.binary_cross_entropy(likely, contact.float(), weight=weight, reduction="none")
         return masked_mean(losses, seen)
 
-    def only_seen(self, pred_distances: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
-        """The distances of seen vertices beyond the skin; those of others are 0."""
+    def beyond_skin(self, pred_distances: torch.Tensor) -> torch.Tensor:
+        """The distances beyond the skin; infinite ones become 0."""
         gap = pred_distances - self.skin.to(pred_distances.dtype)
-
-        # By index and not by product, because the unseen may hold infinities.
+        held = torch.isfinite(gap)
+        # By index and not by product: infinity times 0 is no number.
         filled = torch.zeros(gap.shape)
-        filled[seen] = gap[seen]
+        filled[held] = gap[held]
         return filled
 
 

@@ -21,7 +21,8 @@ class MaskedMean(nn.Module):
     """Averages the states of the tokens that count."""
 
     def forward(self, states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """States are [B, T, D], the mask is [B, T]."""
+        """States are [B, T, D], the mask is [B, T], booleans or 0 and 1."""
+        mask = mask.bool()
         kept = torch.zeros(states.shape, device=states.device)
         kept[mask] = states[mask]
         return kept.sum(dim=1) / mask.sum(dim=1, keepdim=True).clamp(min=1)
