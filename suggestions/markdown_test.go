@@ -13,6 +13,7 @@ import (
 	"github.com/yuin/goldmark/ast"
 	gmtext "github.com/yuin/goldmark/text"
 	"golang.org/x/tools/txtar"
+	"pgregory.net/rapid"
 
 	"github.com/dtypebot/dtypebot/analysis"
 )
@@ -180,33 +181,46 @@ func TestMarkdownContainsHostileText(t *testing.T) {
 		"~~~suggestion\nevil", "`", "``", "\\`</sub>", "@octocat", "x`\n\n<b>", "<details><summary>", "\x00\xff", "`a``b`<i>",
 	} {
 		t.Run(evil, func(t *testing.T) {
-			c := one(7, "old", "    s = "+strings.ReplaceAll(evil, "\n", " "), "before "+evil+" after",
-				analysis.Reason{Path: evil, Line: 1, Text: evil})
-			c.Findings = append(c.Findings, analysis.Finding{Rule: "other", Message: evil, Start: analysis.Position{Line: 8}})
-			got := Markdown(c, MarkdownOptions{BlobURL: "https://h/"})
-			info, code, html := blocks(got)
-			suggested := 0
-			for i := range info {
-				if info[i] == "suggestion" && code[i] == c.Suggestion.Replacement[0]+"\n" {
-					suggested++
-				} else if strings.Contains(code[i], "dtypebot: ignore") {
-					t.Errorf("a block swallows the rest:\n%s", got)
-				}
-			}
-			if suggested != 1 {
-				t.Errorf("%d suggestion blocks with the replacement, want 1:\n%s", suggested, got)
-			}
-			for _, h := range html {
-				switch h {
-				case "<details><summary>Why</summary>", "<details><summary>Not a mistake?</summary>", "</details>", "<sub>", "</sub>":
-				default:
-					t.Errorf("foreign HTML %q in:\n%s", h, got)
-				}
-			}
-			if strings.Contains(goldmarkText(got), "@octocat") {
-				t.Errorf("mentions somebody:\n%s", got)
-			}
+			checkContained(t, evil)
 		})
+	}
+}
+
+func TestMarkdownContainsAnyText(t *testing.T) {
+	tokens := []string{"`", "``", "```", "~~~", "\n", "\n\n", " ", "    ", "- ", "> ", "1. ", "# ", "<", ">", "</", "details", "sub>", "<!--", "-->", "@octocat", "#1", "![", "](", ")", "[x]: y", "\\", "&lt;", "|", "a", "suggestion", "---", "===", "\t"}
+	rapid.Check(t, func(r *rapid.T) {
+		checkContained(r, strings.Join(rapid.SliceOfN(rapid.SampledFrom(tokens), 1, 12).Draw(r, "tokens"), ""))
+	})
+}
+
+// checkContained puts text into every place that a repository can fill and
+// demands that the structure of the body stays what it was.
+func checkContained(t interface{ Errorf(string, ...any) }, evil string) {
+	c := one(7, "old", "    s = "+strings.ReplaceAll(evil, "\n", " "), "before "+evil+" after",
+		analysis.Reason{Path: evil, Line: 1, Text: evil})
+	c.Findings = append(c.Findings, analysis.Finding{Rule: "other", Message: evil, Start: analysis.Position{Line: 8}})
+	got := Markdown(c, MarkdownOptions{BlobURL: "https://h/"})
+	info, code, html := blocks(got)
+	suggested := 0
+	for i := range info {
+		if info[i] == "suggestion" && code[i] == c.Suggestion.Replacement[0]+"\n" {
+			suggested++
+		} else if strings.Contains(code[i], "dtypebot: ignore") {
+			t.Errorf("a block swallows the rest:\n%s", got)
+		}
+	}
+	if suggested != 1 {
+		t.Errorf("%d suggestion blocks with the replacement, want 1:\n%s", suggested, got)
+	}
+	for _, h := range html {
+		switch h {
+		case "<details><summary>Why</summary>", "<details><summary>Not a mistake?</summary>", "</details>", "<sub>", "</sub>":
+		default:
+			t.Errorf("foreign HTML %q in:\n%s", h, got)
+		}
+	}
+	if strings.Contains(goldmarkText(got), "@octocat") {
+		t.Errorf("mentions somebody:\n%s", got)
 	}
 }
 
