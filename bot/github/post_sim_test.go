@@ -136,7 +136,7 @@ func TestMultiLineComment(t *testing.T) {
 func TestPastedMarker(t *testing.T) {
 	w := newWorld(t)
 	w.open(map[string]string{"a.py": "x = 1\n"}, map[string]string{"a.py": "x = MIX\n"})
-	other, err := w.RegisterApp(githubsim.AppOptions{Name: "copycat", Permissions: map[string]string{"contents": "read", "pull_requests": "write", "checks": "write"}})
+	other, err := w.RegisterApp(githubsim.AppOptions{Name: "copycat", Key: key(), Permissions: map[string]string{"contents": "read", "pull_requests": "write", "checks": "write"}})
 	must(t, err)
 	theirs, err := w.Install(other.ID, owner+"/"+name)
 	must(t, err)

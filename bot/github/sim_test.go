@@ -2,12 +2,15 @@ package github_test
 
 import (
 	"context"
+	"crypto/rand"
+	"crypto/rsa"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -34,6 +37,15 @@ type world struct {
 
 const owner, name = "lab", "nets"
 
+// key is one App's key for all tests: making one takes long.
+var key = sync.OnceValue(func() *rsa.PrivateKey {
+	k, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		panic(err)
+	}
+	return k
+})
+
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	sim, err := githubsim.New(githubsim.Options{Dir: t.TempDir()})
@@ -48,6 +60,7 @@ func newWorld(t *testing.T) *world {
 	must(t, sim.AddRepository(t.Context(), owner, name, githubsim.RepositoryOptions{}))
 	w.app, err = sim.RegisterApp(githubsim.AppOptions{
 		Name:        "dtypebot",
+		Key:         key(),
 		Permissions: map[string]string{"contents": "read", "pull_requests": "write", "checks": "write"},
 	})
 	must(t, err)

@@ -232,7 +232,7 @@ func TestLimitsAreHandedBack(t *testing.T) {
 		{"/graphql", githubsim.Fault{Status: 200, Body: `{"data":null,"errors":[{"message":"Something went wrong while executing your query."}]}`}, false},
 		{"/graphql", githubsim.Fault{Status: 502, Body: `<html>`}, false},
 		{"/graphql", githubsim.Fault{Truncate: 20}, false},
-		{"/files", githubsim.Fault{Drop: true}, false},
+		{"/graphql", githubsim.Fault{Drop: true}, false},
 		{"/reviews", githubsim.Fault{Status: 422, Body: `{"message":"Validation Failed","errors":["was submitted too quickly"]}`}, true},
 		{"/check-runs", githubsim.Fault{Status: 503, Body: `{}`}, false},
 	} {
