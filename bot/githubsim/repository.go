@@ -778,6 +778,9 @@ func (s *Sim) commitsTree(c *call) reply {
 			narrower := *c.route
 			narrower.permission = tail.permission
 			narrower.name += tail.suffix // as Calls shows it
+			if tail.suffix == "/pulls" {
+				narrower.name = "/repos/{owner}/{repo}/commits/{commit_sha}/pulls"
+			}
 			c.route = &narrower
 			if rep, stop := s.permit(c); stop {
 				return rep
