@@ -149,8 +149,10 @@ func outcome(s string) Outcome {
 	return Outcome{DType: codes[s]}
 }
 
-// agree is the outcome that all samples share, refused if they differ.
+// agree is the outcome of all samples that are not refused (nn.Parameter
+// refuses integers), refused if they differ.
 func agree(os []Outcome) Outcome {
+	os = slices.DeleteFunc(os, func(o Outcome) bool { return o.Refused })
 	for _, o := range os {
 		if o != os[0] {
 			return Outcome{Refused: true}

@@ -37,9 +37,6 @@ func ask(t *testing.T, program string, modules ...string) []string {
 	return strings.Split(strings.TrimSpace(string(out)), "\n")
 }
 
-// floats are the dtypes that operands take, by PyTorch's name.
-var floats = []dtype.DType{dtype.Float16, dtype.BFloat16, dtype.Float32, dtype.Float64}
-
 // calls are calls that the table was not built from: other shapes, and operands
 // by keyword. The operand in the first column has the dtype of B, all others
 // that of A; V is a vector of three, M a square matrix, N a batch of them.
@@ -66,6 +63,7 @@ var calls = []struct{ op, operand, call string }{
 	{"torch.cat", "tensors", "torch.cat([A.M, A.M, B.M], dim=1)"},
 	{"torch.stack", "tensors", "torch.stack((B.V, A.V, A.V), -1)"},
 	{"torch.hstack", "tensors", "torch.hstack([A.V, B.V])"},
+	{"torch.diff", "append", "torch.diff(A.M, append=B.M)"},
 	{"torch.where", "other", "torch.where(A.M > 0, A.M, B.M)"},
 	{"torch.where", "input", "torch.where(A.M > 0, B.V, A.M)"},
 	{"torch.maximum", "other", "torch.maximum(A.M, B.V)"},
@@ -154,6 +152,7 @@ func predict(op *Op, o *Operand, a, b dtype.DType) (want string, ok bool) {
 }
 
 func TestFactsPredictUnseenCalls(t *testing.T) {
+	t.Parallel()
 	var list []string
 	for _, c := range calls {
 		list = append(list, fmt.Sprintf("%q", c.call))
@@ -237,6 +236,7 @@ var modules = [][2]string{
 }
 
 func TestModulesPredictUnseenCalls(t *testing.T) {
+	t.Parallel()
 	var list []string
 	for _, m := range modules {
 		list = append(list, fmt.Sprintf("(%q, %s)", m[0], m[1]))
@@ -284,6 +284,7 @@ for a in D:
 `
 
 func TestNumPyPromotionIsNumPys(t *testing.T) {
+	t.Parallel()
 	lines := ask(t, numpyProgram, "numpy")
 	_, measured := Version()
 	if lines[0] != measured {

@@ -31,6 +31,7 @@ type ModuleFact struct {
 	Preserves bool
 	// CUDA and CPU are what an autocast region makes of it.
 	CUDA, CPU Policy
+	Rank      Rank // of the first result
 	Version   string
 	Note      string // what other versions do, with its source
 
@@ -102,12 +103,12 @@ func (t *table) readModules() error {
 // parameters, or one if there are none, with a cell for each of the input.
 func (t *table) module(line string) error {
 	f := strings.Split(line, " ")
-	if len(f) != 5 || len(f[3]) != 5 {
+	if len(f) != 5 || len(f[3]) != 6 {
 		return fmt.Errorf("%d fields", len(f))
 	}
 	m := &ModuleFact{
 		Name: "torch.nn." + f[0], Params: list(f[1]), Buffers: list(f[2]), CUDA: policies[f[3][0]], CPU: policies[f[3][1]],
-		TakesDType: f[3][2] == 't', IDs: f[3][3] == 'i', Nested: f[3][4] == 'n', Version: measuredVersion,
+		TakesDType: f[3][2] == 't', IDs: f[3][3] == 'i', Nested: f[3][4] == 'n', Rank: ranks[f[3][5]], Version: measuredVersion,
 		cells: map[[2]dtype.DType]ModuleResult{},
 	}
 	rows := strings.Split(f[4], ";")

@@ -59,6 +59,7 @@ var ranksOf = []struct {
 		"torch.conv1d", "torch.conv2d", "torch.conv3d", "torch.conv_transpose1d", "torch.conv_transpose2d", "torch.conv_transpose3d",
 		"torch.nn.functional.conv1d", "torch.nn.functional.conv2d", "torch.nn.functional.conv3d",
 		"torch.nn.functional.conv_transpose1d", "torch.nn.functional.conv_transpose2d", "torch.nn.functional.conv_transpose3d",
+		"torch.nn.functional.adaptive_max_pool1d", "torch.nn.functional.adaptive_max_pool2d", "torch.nn.functional.adaptive_max_pool3d",
 		"torch.nn.functional.linear", "torch.mv", "torch.Tensor.mv", "torch.addmv", "torch.Tensor.addmv",
 	}},
 	// Source: pytorch.org/docs/1.13, "Returns a new 1-D tensor" (masked_select),
@@ -74,6 +75,16 @@ var ranksOf = []struct {
 		"torch.nn.functional.hinge_embedding_loss", "torch.nn.functional.cosine_embedding_loss", "torch.nn.functional.margin_ranking_loss",
 		"torch.nn.functional.poisson_nll_loss", "torch.nn.functional.ctc_loss",
 	}},
+}
+
+// classesOf are classes that the measured calls do not show.
+var classesOf = []struct {
+	class Class
+	names []string
+}{
+	// Source: torch.diff concatenates prepend and append with its input; run in
+	// 1.13 with n ≥ 1. The sampled call has n = 0, which ignores them.
+	{Promote, []string{"torch.diff", "torch.Tensor.diff"}},
 }
 
 // override adds this file's facts to the table.
@@ -99,12 +110,36 @@ func override(t *table) {
 			}
 		}
 	}
+	for _, c := range classesOf {
+		for _, name := range c.names {
+			for i := range t.ops[name].Operands {
+				t.ops[name].Operands[i].Class = c.class
+			}
+		}
+	}
+	t.factories["torch.normal"] = normal()
+	// Source: pytorch.org/docs/1.13, Shape of Flatten and Unfold: at least one
+	// dimension stays.
+	t.modules["torch.nn.Flatten"].Rank = RankAtLeast1
+	t.modules["torch.nn.Unfold"].Rank = RankAtLeast1
 	for _, r := range ranksOf {
 		for _, name := range r.names {
 			if op := t.ops[name]; op != nil {
 				op.Rank = r.rank
 			}
 		}
+	}
+}
+
+// normal is torch.normal, which has two forms: with a size it makes a tensor of
+// the default dtype, with a tensor of means or deviations it takes theirs.
+// Source: run in 1.13; pytorch.org/docs/1.13/generated/torch.normal.
+func normal() *FactoryFact {
+	return &FactoryFact{
+		Name: "torch.normal", Class: FactoryData, Values: []int{0, 1}, Version: measuredVersion,
+		Numbers: map[dtype.Category]Outcome{dtype.CatInt: {Default: true}, dtype.CatFloat: {Default: true}},
+		Arrays:  Outcome{Refused: true}, Tensors: Outcome{Own: true},
+		Accepts: []dtype.DType{dtype.Float16, dtype.BFloat16, dtype.Float32, dtype.Float64},
 	}
 }
 
@@ -177,7 +212,7 @@ func (t *table) addedModules() []*ModuleFact {
 	out := []*ModuleFact{
 		// Source: as for rms_norm above.
 		{
-			Name: "torch.nn.RMSNorm", Params: []string{"weight"}, TakesDType: true, Version: "2.4", cells: keep(true),
+			Name: "torch.nn.RMSNorm", Params: []string{"weight"}, TakesDType: true, Rank: RankAtLeast1, Version: "2.4", cells: keep(true),
 			Note: "with float32 weights a half input is promoted or refused, depending on version and device (pytorch#188955)",
 		},
 	}
@@ -191,7 +226,7 @@ func (t *table) addedModules() []*ModuleFact {
 	// Source: pytorch.org/docs/2.1, new paddings; all pad by F.pad, which is
 	// measured.
 	for _, name := range []string{"ZeroPad1d", "ZeroPad3d", "CircularPad1d", "CircularPad2d", "CircularPad3d"} {
-		out = append(out, &ModuleFact{Name: "torch.nn." + name, Preserves: true, Version: "2.1", cells: keep(false)})
+		out = append(out, &ModuleFact{Name: "torch.nn." + name, Preserves: true, Rank: RankAtLeast1, Version: "2.1", cells: keep(false)})
 	}
 	return out
 }

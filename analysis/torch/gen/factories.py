@@ -10,13 +10,13 @@ import torch
 import ops
 
 FACTORIES = """
-zeros (2,); ones (2,); empty (2,); eye 2; rand (2,); randn (2,); randint 0,2,(2,); randperm 3; empty_strided (2,),(1,); normal 0.,1.,(2,)
+zeros (2,); ones (2,); empty (2,); eye 2; rand (2,); randn (2,); randint 0,2,(2,); randperm 3; empty_strided (2,),(1,)
 full (2,),V; arange V; range 0,V; linspace 0,V,3; logspace 0,V,3; scalar_tensor V
 tensor D; as_tensor D; asarray D; from_numpy D; Tensor D
 FloatTensor D; DoubleTensor D; HalfTensor D; BFloat16Tensor D; LongTensor D; IntTensor D; ShortTensor D; CharTensor D; ByteTensor D; BoolTensor D
 hann_window 4; hamming_window 4; blackman_window 4; bartlett_window 4; kaiser_window 4; tril_indices 2,2; triu_indices 2,2; fft.fftfreq 4; fft.rfftfreq 4
 zeros_like X; ones_like X; empty_like X; rand_like X; randn_like X; randint_like X,3; full_like X,V
-X.new_zeros (2,); X.new_ones (2,); X.new_empty (2,); X.new_full (2,),V; X.new_tensor D; X.new (2,); X.new_empty_strided (2,),(1,)
+X.new_zeros (2,); X.new_ones (2,); X.new_empty (2,); X.new_full (2,),V; X.new_tensor D; X.new (2,); nn.Parameter D; X.new_empty_strided (2,),(1,)
 """
 VALUES = {"b": True, "i": 2, "f": 1.5, "c": 1j}
 DATA = {"b": [True], "i": [1], "f": [1.5], "c": [1j], "n32": np.array([1.5], dtype=np.float32), "n64": np.array([1.5]),
@@ -72,7 +72,7 @@ def kind(name, args):
             known = {v for v in kinds.values() if v != "?"}
             if known == {"d"}:
                 return "d", ""
-            if len(set(raw.values())) == 1 and "d" not in known:
+            if len(set(raw.values())) == 1 and "f" in raw and "d" not in known:
                 return "=" + raw["f"], ""
             return ("v" if letter == "V" else "t"), ",".join("%s=%s" % kv for kv in kinds.items())
     got = {d: call(name, args, default=d) for d in DEFAULTS}

@@ -52,6 +52,21 @@ def outcome(o):
     return "|".join("o" if x.startswith("P:") or x == "None" else x for x in o.split("|"))
 
 
+def rank(call, inputs):
+    """As ops.rank: of the module's first result."""
+    wide = max(x.dim() for x in inputs if isinstance(x, torch.Tensor))
+    got = ops.shape(call(inputs))
+    if got == "0":
+        return "z"
+    try:
+        scalar = ops.shape(call([torch.ones((), dtype=x.dtype) if isinstance(x, torch.Tensor) else x for x in inputs]))
+    except Exception:  # noqa: BLE001, most modules refuse 0-dim inputs
+        scalar = "-"
+    if scalar.isdigit():
+        return "e" if scalar == "0" and got == str(wide) else "1" if scalar != "0" else "?"
+    return "1" if got.isdigit() and int(got) >= wide else "?"
+
+
 def both(a, b):
     """One cell from evaluation and training: ~ where they differ."""
     if a == b or a[0] == b[0] == "R" or b in "!?":
@@ -116,7 +131,8 @@ def lines():
             mixed = [ops.run(lambda: call(p, d), flat) for p, d in (("f32", "bf16"), ("bf16", "f32"))] if state else []
         mixed = list(zip((ops.run(lambda: call(p, d), flat) for p, d in (("f32", "bf16"), ("bf16", "f32"))), mixed))
         takes = "dtype" in inspect.signature(cls.__init__).parameters
-        flags = ops.policy(fakes, cuda, pairs) + ops.policy(plain, cpu, mixed) + ("t" if takes else "-") + ("i" if ids else "-") + ("n" if nested else "-")
+        r = rank(lambda x: first(*x), inputs)
+        flags = ops.policy(fakes, cuda, pairs) + ops.policy(plain, cpu, mixed) + ("t" if takes else "-") + ("i" if ids else "-") + ("n" if nested else "-") + r
         out.append(" ".join([name, ",".join(params) or "-", ",".join(floats) or "-", flags, ";".join(rows)]))
     head = ["[module_messages]"] + ops.messages + ["[containers]", ",".join(CONTAINERS), "[modules]"]
     return head + out

@@ -350,7 +350,7 @@ def from_python(f):
 # The operators' Python wrappers name an argument differently from the schema.
 SCHEMA_NAME = {"__div__": "div", "__truediv__": "div", "__idiv__": "div_", "__itruediv__": "div_", "__mod__": "remainder",
                "__imod__": "remainder_", "__neg__": "neg", "__abs__": "abs", "__invert__": "bitwise_not", "__pos__": "positive",
-               "__ipow__": "pow_"}
+               "__ipow__": "pow_", "__rand__": "__and__", "__ror__": "__or__", "__rxor__": "__xor__"}
 
 
 # Signatures that neither Python nor a schema tells.
@@ -596,12 +596,13 @@ def rank(n, sigs, tm):
     return "?"
 
 
-# Arguments made from the schema crash the interpreter, some runs only.
-CRASH = {"torch.lstm_cell", "torch.gru_cell", "torch.native_group_norm"}
+# What no two runs agree on: arguments made from the schema crash the
+# interpreter in some runs, and slice_copy's defaults are uninitialised in 1.13.
+UNSTABLE = {"torch.lstm_cell", "torch.gru_cell", "torch.native_group_norm", "torch.slice_copy"}
 
 
 def measure(ns, n, kind):
-    if ns + "." + n in CRASH:
+    if ns + "." + n in UNSTABLE:
         return None
     fn = getattr(SPACES[ns], n)
     sigs = signatures(ns, n, fn)
