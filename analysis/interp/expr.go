@@ -540,7 +540,7 @@ func (e *evaluator) arith(at python.Node, op string, xe python.Expr, x *Value, y
 	}
 	v := &Value{Kind: KindTensor, DType: t, Rank: joinRanks(x, y), At: at, How: HowPromote, Op: op, From: []*Value{x, y}}
 	if x.tensorish() && y.tensorish() {
-		e.addOp(at, OpPromotes, "torch."+arithName(op), op, v, "", Operand{xe, x.Tensor(), "input"}, Operand{ye, y.Tensor(), "other"})
+		e.addOp(at, OpPromotes, "torch."+arithName(op), op, v, "", Operand{Expr: xe, Value: x.Tensor(), Name: "input"}, Operand{Expr: ye, Value: y.Tensor(), Name: "other"})
 	}
 	return v
 }

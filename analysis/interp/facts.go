@@ -53,6 +53,9 @@ type Operand struct {
 	Expr  python.Expr
 	Value *Value
 	Name  string // parameter name: "input", "weight", "value", "self"
+	// Soft operands are refused for some shapes only: a bias (measured with
+	// linear: 2-D and contiguous 3-D inputs refuse it, others do not).
+	Soft bool
 }
 
 // An Op is one operation of the program.

@@ -195,7 +195,7 @@ func (e *evaluator) tensorMethod(x *python.Call, recv *Value, recvExpr python.Ex
 	case "numpy", "__array__":
 		t := recv.Tensor()
 		v := &Value{Kind: KindArray, DType: t.DType, Rank: t.Rank, At: x, How: HowKeep, Op: ".numpy()", From: []*Value{t}}
-		e.addOp(x, OpToNumPy, "torch.Tensor.numpy", ".numpy()", v, "Got unsupported ScalarType", Operand{recvExpr, t, "self"})
+		e.addOp(x, OpToNumPy, "torch.Tensor.numpy", ".numpy()", v, "Got unsupported ScalarType", Operand{Expr: recvExpr, Value: t, Name: "self"})
 		return v
 	case "mul_", "add_", "sub_", "div_", "copy_", "fill_", "zero_", "clamp_", "masked_fill_", "normal_", "uniform_", "neg_", "exp_", "sqrt_", "pow_", "round_", "floor_", "relu_", "sigmoid_", "tanh_":
 		return recv.Tensor().derived(x, HowKeep, "."+name+"()", recv)
@@ -388,7 +388,7 @@ func (e *evaluator) store(t *python.Subscript, v *Value, s python.Stmt) {
 		return // may be a dict or a list
 	}
 	e.addOp(s, OpIndexPut, "torch.Tensor.__setitem__", e.file.Text(t.Pos()), nil, "Index put requires the source and destination dtypes match",
-		Operand{t.X, recv.Tensor(), "self"}, Operand{as.Value, v.Tensor(), "value"})
+		Operand{Expr: t.X, Value: recv.Tensor(), Name: "self"}, Operand{Expr: as.Value, Value: v.Tensor(), Name: "value"})
 }
 
 // advanced reports whether an index certainly makes the write an index_put:
@@ -411,6 +411,9 @@ func advanced(t *python.Subscript, idx []*Value) bool {
 		v := idx[i]
 		if v.Kind != KindTensor {
 			continue
+		}
+		if v.How == HowParam && len(v.DType.Roots()) > 0 {
+			return true // declared a tensor: a mask or indices; a 0-dim one is not declared so
 		}
 		if d, ok := v.DType.Exact(); ok && d == dtype.Bool && v.Rank != dtype.RankZero {
 			return true

@@ -152,7 +152,7 @@ func (e *evaluator) moduleStep(x *python.Call, m, in *Value, inExpr python.Expr,
 		} else if strings.HasSuffix(base, "Norm") {
 			msg = "expected scalar type"
 		}
-		e.addOp(x, OpModule, m.Name, written, v, msg, Operand{inExpr, in, "input"}, Operand{x.Func, param, "weight"})
+		e.addOp(x, OpModule, m.Name, written, v, msg, Operand{Expr: inExpr, Value: in, Name: "input"}, Operand{Expr: x.Func, Value: param, Name: "weight"})
 		return v
 	case base == "Embedding" || base == "EmbeddingBag":
 		return &Value{Kind: KindTensor, DType: m.DType, Rank: dtype.RankDim, At: x, How: HowModule, Op: written, From: []*Value{m}}

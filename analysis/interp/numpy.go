@@ -5,6 +5,7 @@ import (
 
 	"github.com/dtypebot/dtypebot/analysis/dtype"
 	"github.com/dtypebot/dtypebot/analysis/python"
+	"github.com/dtypebot/dtypebot/analysis/torch"
 )
 
 // npFloat64 are NumPy functions that make float64 unless dtype= says otherwise
@@ -54,11 +55,32 @@ func (e *evaluator) arrayData(v *Value) dtype.Type {
 		}
 		acc := dtype.Type{}
 		for _, el := range els {
-			acc = dtype.Combine(acc, e.arrayData(el))
+			acc = numpyCombine(acc, e.arrayData(el))
 		}
 		return acc
 	}
 	return dtype.Unknown
+}
+
+// numpyCombine is np.result_type of arrays on types: float32 with int64 is
+// float64, other than in PyTorch.
+func numpyCombine(a, b dtype.Type) dtype.Type {
+	if a.Empty() {
+		return b
+	}
+	if b.Empty() {
+		return a
+	}
+	return a.Map(func(x dtype.Type) dtype.Type {
+		return b.Map(func(y dtype.Type) dtype.Type {
+			d, okD := x.Exact()
+			f, okF := y.Exact()
+			if !okD || !okF {
+				return dtype.Unknown
+			}
+			return dtype.Exact(torch.NumPyResult(d, f))
+		})
+	})
 }
 
 func (e *evaluator) numpyCall(x *python.Call, name string, a *args) *Value {
@@ -97,7 +119,7 @@ func (e *evaluator) numpyCall(x *python.Call, name string, a *args) *Value {
 		}
 		t := e.arrayData(first)
 		if name == "append" && len(a.pos) > 1 {
-			t = dtype.Combine(t, e.arrayData(a.pos[1]))
+			t = numpyCombine(t, e.arrayData(a.pos[1]))
 		}
 		if len(a.pos) > 1 && a.pos[1].Kind == KindDType {
 			t = a.pos[1].DType
@@ -152,7 +174,7 @@ func (e *evaluator) numpyCall(x *python.Call, name string, a *args) *Value {
 		}
 		return done(v, first)
 	case name == "where" && len(a.pos) == 3:
-		return done(array(dtype.Combine(e.arrayData(a.pos[1]), e.arrayData(a.pos[2])), dtype.RankDim), a.pos[1], a.pos[2])
+		return done(array(numpyCombine(e.arrayData(a.pos[1]), e.arrayData(a.pos[2])), dtype.RankDim), a.pos[1], a.pos[2])
 	case name == "random.randint" || name == "random.permutation" || name == "argmax" || name == "argsort" || name == "nonzero" || name == "unique":
 		return done(array(given(dtype.Exact(dtype.Int64)), dtype.RankUnknown))
 	case name == "dot" || name == "matmul" || name == "multiply" || name == "add" || name == "subtract" || name == "divide" || name == "maximum" || name == "minimum" || name == "cross":
@@ -236,7 +258,7 @@ func (e *evaluator) numpyArith(at python.Node, op string, xe python.Expr, x *Val
 			return t
 		})
 	default:
-		v.DType, v.Rank = dtype.Combine(e.arrayData(x), e.arrayData(y)), joinRanks(x, y)
+		v.DType, v.Rank = numpyCombine(e.arrayData(x), e.arrayData(y)), joinRanks(x, y)
 		if op == "/" {
 			v.DType = v.DType.Map(func(t dtype.Type) dtype.Type {
 				if d, ok := t.Exact(); ok && d.Category() <= dtype.CatInt {
@@ -245,15 +267,6 @@ func (e *evaluator) numpyArith(at python.Node, op string, xe python.Expr, x *Val
 				return t
 			})
 		}
-		// int32/int64 with float32 gives float64 in NumPy.
-		v.DType = v.DType.Map(func(t dtype.Type) dtype.Type {
-			a, okA := e.arrayData(x).Exact()
-			b, okB := e.arrayData(y).Exact()
-			if okA && okB && (a == dtype.Float32 && (b == dtype.Int64 || b == dtype.Int32) || b == dtype.Float32 && (a == dtype.Int64 || a == dtype.Int32)) {
-				return float64Type
-			}
-			return t
-		})
 	}
 	v.At, v.How, v.Op, v.From, v.file = at, HowPromote, op, []*Value{x, y}, e.file
 	return v

@@ -449,7 +449,7 @@ func (e *evaluator) where(x *python.Call, a *args) *Value {
 		v.Rank = dtype.RankDim
 	}
 	if l.tensorish() && r.tensorish() {
-		e.addOp(x, OpPromotes, "torch.where", e.file.Text(x.Func.Pos()), v, "", Operand{a.exprs[1], l.Tensor(), "x"}, Operand{a.exprs[2], r.Tensor(), "y"})
+		e.addOp(x, OpPromotes, "torch.where", e.file.Text(x.Func.Pos()), v, "", Operand{Expr: a.exprs[1], Value: l.Tensor(), Name: "x"}, Operand{Expr: a.exprs[2], Value: r.Tensor(), Name: "y"})
 	}
 	return v
 }
@@ -479,7 +479,7 @@ func (e *evaluator) cat(x *python.Call, name string, a *args) *Value {
 		el = el.Tensor()
 		t = dtype.Combine(t, el.DType)
 		if exprs != nil {
-			operands = append(operands, Operand{exprs[i], el, "tensors"})
+			operands = append(operands, Operand{Expr: exprs[i], Value: el, Name: "tensors"})
 		}
 	}
 	if t.Empty() {
@@ -504,7 +504,7 @@ func (e *evaluator) matmul(at python.Node, written, name string, xe python.Expr,
 		return e.open(at, e.file.Text(at.Pos()))
 	}
 	op, _ := torch.Lookup("torch.matmul")
-	return e.refuse(at, op, name, written, "", Operand{xe, x.Tensor(), "input"}, Operand{ye, y.Tensor(), "other"})
+	return e.refuse(at, op, name, written, "", Operand{Expr: xe, Value: x.Tensor(), Name: "input"}, Operand{Expr: ye, Value: y.Tensor(), Name: "other"})
 }
 
 // refuse records an operation that wants equal dtypes and gives its result:
@@ -605,7 +605,7 @@ func (e *evaluator) einsum(x *python.Call, a *args) *Value {
 		if !a.pos[i].tensorish() {
 			return &Value{Kind: KindTensor, DType: dtype.Unknown}
 		}
-		operands = append(operands, Operand{a.exprs[i], a.pos[i].Tensor(), "operand"})
+		operands = append(operands, Operand{Expr: a.exprs[i], Value: a.pos[i].Tensor(), Name: "operand"})
 	}
 	in, out, explicit := strings.Cut(eq, "->")
 	contracts := !explicit
@@ -636,7 +636,7 @@ func (e *evaluator) sdpa(x *python.Call, name string, a *args) *Value {
 	var operands []Operand
 	for i, n := range []string{"query", "key", "value"} {
 		if v, vx := a.arg(i, n); v != nil && v.tensorish() {
-			operands = append(operands, Operand{vx, v.Tensor(), n})
+			operands = append(operands, Operand{Expr: vx, Value: v.Tensor(), Name: n})
 		}
 	}
 	if len(operands) == 0 {
@@ -668,7 +668,7 @@ func (e *evaluator) fromNumPy(x *python.Call, name string, a *args) *Value {
 		v.Rank = data.Rank
 	}
 	if v.Make != nil && !v.Make.DType {
-		e.addOp(x, OpFromNumPy, name, e.file.Text(x.Func.Pos()), v, "", Operand{dx, data, "data"})
+		e.addOp(x, OpFromNumPy, name, e.file.Text(x.Func.Pos()), v, "", Operand{Expr: dx, Value: data, Name: "data"})
 	}
 	return v
 }
@@ -687,7 +687,7 @@ func (e *evaluator) apply(x *python.Call, op *torch.Op, name, written string, re
 		return v, vx
 	}
 	var operands []Operand
-	var strict, promote []Operand
+	var strict, promote, soft []Operand
 	var follows *Value
 	t := dtype.Type{}
 	rank := dtype.RankZero
@@ -709,7 +709,7 @@ func (e *evaluator) apply(x *python.Call, op *torch.Op, name, written string, re
 		for _, el := range list {
 			if el.Kind == KindNumber {
 				if o.Class == torch.Promote {
-					promote = append(promote, Operand{vx, el, o.Name})
+					promote = append(promote, Operand{Expr: vx, Value: el, Name: o.Name})
 				}
 				continue
 			}
@@ -729,8 +729,13 @@ func (e *evaluator) apply(x *python.Call, op *torch.Op, name, written string, re
 					rank = tv.Rank
 				}
 			}
-			opd := Operand{vx, tv, o.Name}
+			opd := Operand{Expr: vx, Value: tv, Name: o.Name}
 			operands = append(operands, opd)
+			if o.Name == "bias" && o.Class != torch.Raise {
+				opd.Soft = true
+				soft = append(soft, opd)
+				continue
+			}
 			switch o.Class {
 			case torch.Raise:
 				if tv.Rank == dtype.RankZero && o.ZeroDim != torch.Raise && len(op.Operands) > 1 {
@@ -754,13 +759,13 @@ func (e *evaluator) apply(x *python.Call, op *torch.Op, name, written string, re
 	// A method's receiver that no measured operand names.
 	if len(op.Operands) == 0 && recv != nil && recv.tensorish() {
 		r := recv.Tensor()
-		operands = append(operands, Operand{recvExpr, r, "self"})
+		operands = append(operands, Operand{Expr: recvExpr, Value: r, Name: "self"})
 		strict = append(strict, operands[0])
 		rank = r.Rank
 		tensors++
 	} else if len(op.Operands) == 0 && len(a.pos) > 0 && a.pos[0].tensorish() {
 		r := a.pos[0].Tensor()
-		operands = append(operands, Operand{a.exprs[0], r, "input"})
+		operands = append(operands, Operand{Expr: a.exprs[0], Value: r, Name: "input"})
 		strict = append(strict, operands[0])
 		rank = r.Rank
 		tensors++
@@ -868,7 +873,7 @@ func (e *evaluator) apply(x *python.Call, op *torch.Op, name, written string, re
 				break
 			}
 		}
-		e.addOp(x, kind, name, written, rv, msg, strict...)
+		e.addOp(x, kind, name, written, rv, msg, append(strict, soft...)...)
 	case len(promote) > 1 && len(operands) > 1:
 		e.addOp(x, OpPromotes, name, written, rv, "", operands...)
 	}

@@ -68,9 +68,7 @@ func conflicts(p *analysis.Pass) []conflict {
 	for _, op := range p.Facts.Ops {
 		switch op.Kind {
 		case interp.OpRefuses, interp.OpModule, interp.OpIndexPut:
-			if c, ok := f.conflict(op); ok {
-				out = append(out, c)
-			}
+			out = append(out, f.conflict(op)...)
 		}
 	}
 	return out
@@ -92,85 +90,88 @@ func floating(t dtype.Type) bool {
 // closed reports whether a type is known without any root.
 func closed(t dtype.Type) bool { return t.Known() && len(t.Roots()) == 0 }
 
-func (f *finder) conflict(op *interp.Op) (conflict, bool) {
+// conflict returns what is wrong with one operation: usually nothing, at most
+// one mistake of each cause.
+func (f *finder) conflict(op *interp.Op) []conflict {
 	covered := op.Kind != interp.OpIndexPut && (op.Autocast.State == interp.AutocastOn || op.Autocast.State == interp.AutocastMaybe)
-	var best conflict
-	found := false
+	var found []conflict
 	for i, a := range op.Operands {
 		for _, b := range op.Operands[i+1:] {
-			c, ok := f.pair(op, a, b, covered)
-			if ok && (!found || c.evidence.confidence().Rank() > best.evidence.confidence().Rank()) {
-				best, found = c, true
+			if a.Soft || b.Soft {
+				continue
+			}
+			for _, c := range f.pair(op, a, b, covered) {
+				at := slices.IndexFunc(found, func(o conflict) bool { return o.cause == c.cause && o.make == c.make })
+				switch {
+				case at < 0:
+					found = append(found, c)
+				case c.evidence.confidence().Rank() > found[at].evidence.confidence().Rank():
+					found[at] = c
+				}
 			}
 		}
 	}
-	if found && len(op.Operands) > 2 && best.evidence == byRootOnly {
+	strong := slices.ContainsFunc(found, func(c conflict) bool { return c.evidence != byRootOnly })
+	if !strong && len(op.Operands) > 2 && !covered {
 		if s, ok := f.sibling(op); ok {
-			return s, true
+			return []conflict{s}
 		}
 	}
-	if !found && len(op.Operands) > 2 && !covered {
-		return f.sibling(op)
-	}
-	return best, found
+	return found
 }
 
-func (f *finder) pair(op *interp.Op, a, b interp.Operand, covered bool) (conflict, bool) {
+// pair compares two operands of an operation.
+func (f *finder) pair(op *interp.Op, a, b interp.Operand, covered bool) []conflict {
 	ta, tb := a.Value.DType, b.Value.DType
 	if !floating(ta) || !floating(tb) {
-		return conflict{}, false
+		return nil
 	}
 	rel := dtype.Relate(ta, tb)
 	if rel != dtype.Apart && rel != dtype.Differ {
-		return conflict{}, false
+		return nil
 	}
 	if covered { // autocast casts everything but float64 before such an operation
 		da, okA := ta.Exact()
 		db, okB := tb.Exact()
 		if rel != dtype.Differ || !okA || !okB || (da == dtype.Float64) == (db == dtype.Float64) {
-			return conflict{}, false
+			return nil
 		}
 	}
-	c := conflict{op: op}
-	switch {
-	case rel == dtype.Differ:
-		c.evidence = byProof
+	if rel == dtype.Differ {
+		c := conflict{op: op, evidence: byProof}
 		c.keep, c.odd = f.direction(op, a, b)
-	default:
-		pa, pb := f.known(a.Value), f.known(b.Value)
-		switch {
-		case pa != nil && pb != nil:
-			// promote(x, float32) against promote(y, float32): nothing to hold
-			// one against the other.
-			return f.geometry(op, a, b)
-		case pa == nil && pb == nil:
-			return f.geometry(op, a, b)
-		}
-		c.keep, c.odd, c.part = a, b, pb
-		if pa != nil {
-			c.keep, c.odd, c.part = b, a, pa
-		}
-		if g, ok := f.geometry(op, a, b); ok && c.part != nil && c.odd.Value.DType.Promoted() {
-			return g, true
-		}
-		if !plausible(c.keep.Value.DType, c.odd.Value.DType) {
-			return conflict{}, false
-		}
-		c.evidence = byRootOnly
-		if op.Kind == interp.OpModule && strings.HasSuffix(op.Name, "Norm") {
-			return conflict{}, false // float32 norms beside half activations are a choice
-		}
-	}
-	if c.part == nil {
 		c.part = c.odd.Value
+		f.blame(&c)
+		return []conflict{c}
+	}
+	if op.Kind == interp.OpModule && strings.HasSuffix(op.Name, "Norm") {
+		return nil // float32 norms beside half activations are a choice
+	}
+	var out []conflict
+	if g, ok := f.geometry(op, a, b); ok {
+		out = append(out, g)
+	}
+	pa, pb := f.known(a.Value), f.known(b.Value)
+	if (pa == nil) == (pb == nil) {
+		// Two roots, or promote(x, float32) against promote(y, float32):
+		// nothing holds one against the other.
+		return out
+	}
+	c := conflict{op: op, keep: a, odd: b, part: pb, evidence: byRootOnly}
+	if pa != nil {
+		c.keep, c.odd, c.part = b, a, pa
+	}
+	if !plausible(c.keep.Value.DType, c.odd.Value.DType) {
+		return out
 	}
 	f.blame(&c)
-	if c.evidence == byRootOnly {
-		if s := f.localSign(&c); s != nil {
-			c.evidence, c.sign = byRoot, s
-		}
+	if len(out) > 0 && c.make == nil {
+		return out
 	}
-	return c, true
+	if s := f.localSign(&c); s != nil {
+		c.evidence, c.sign = byRoot, s
+	}
+	return append(out, c)
 }
 
 // plausible rejects pairs that differ only if the root is narrower than what
@@ -533,7 +534,7 @@ var shapeOnly = map[string]bool{
 // usedAsMatrix reports whether every use of a name is one that a matrix has,
 // and one of them is a product.
 func usedAsMatrix(body []python.Stmt, name string) bool {
-	products, others := 0, 0
+	products := 0
 	var product func(x python.Expr) bool
 	product = func(x python.Expr) bool { // x is an operand: does it lead to the name?
 		for {
@@ -605,6 +606,5 @@ func usedAsMatrix(body []python.Stmt, name string) bool {
 			return true
 		})
 	}
-	_ = others
 	return products > 0 && uses == products
 }

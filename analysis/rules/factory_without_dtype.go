@@ -106,4 +106,3 @@ func scopeName(c *conflict) string {
 	}
 	return c.op.Scope.Name
 }
-

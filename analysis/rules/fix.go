@@ -140,6 +140,10 @@ func castFix(p *analysis.Pass, c *conflict) *analysis.Fix {
 		return nil // never cast a parameter in forward
 	}
 	ref, ok := reference(p, c.op, c.keep)
+	if d, exact := c.keep.Value.DType.Exact(); !ok && exact && explicitCast(c.keep) {
+		// No name has that dtype, but the code itself spells it: points.float() @ full.
+		ref, ok = "torch."+d.String(), true
+	}
 	if !ok || integerName(ref) {
 		return nil
 	}
@@ -147,6 +151,11 @@ func castFix(p *analysis.Pass, c *conflict) *analysis.Fix {
 		Title: "Cast to `" + ref + "`", Safety: analysis.Safe,
 		Edits: castEdit(p, c.odd.Expr, ".to("+ref+")"),
 	}
+}
+
+// explicitCast reports whether an operand is written as a cast to a fixed dtype.
+func explicitCast(o interp.Operand) bool {
+	return o.Value.How == interp.HowCast && o.Value.At == python.Node(o.Expr)
 }
 
 // integerName reports whether a name tells that the tensor holds integers;
@@ -172,7 +181,7 @@ var afterCall = map[string]bool{
 // factoryFix gives the factory the dtype of the tensor that it meets.
 func factoryFix(p *analysis.Pass, c *conflict) (*analysis.Fix, string) {
 	m := c.make
-	want := c.keep.Value.DType
+	want := wanted(c)
 	ref, ok := "", false
 	like := ""
 	for _, v := range append([]*interp.Value{m.DeviceOf}, m.ShapeOf...) {
@@ -238,6 +247,17 @@ func moved(v *interp.Value) bool {
 		v = v.From[0]
 	}
 	return false
+}
+
+// wanted is the dtype that a created tensor should have: that of what it was
+// promoted with, else that of what it meets.
+func wanted(c *conflict) dtype.Type {
+	if c.odd.Value.DType.Promoted() && c.part != c.odd.Value {
+		if rs := c.odd.Value.DType.Roots(); len(rs) == 1 {
+			return dtype.Of(rs[0])
+		}
+	}
+	return c.keep.Value.DType
 }
 
 // nameFor finds the name of a value in scope.
@@ -362,12 +382,36 @@ func floatForm(p *analysis.Pass, c *conflict) []analysis.Form {
 		}
 		lines = append(lines, "    "+l)
 	}
-	if f, l, ok := division(p, c); ok && f > last {
-		for n := f; n <= l; n++ {
-			lines = append(lines, "    "+strings.TrimRight(p.Tree.Text(p.Tree.LineSpan(n)), "\r\n"))
-		}
+	f, l, ok := division(p, c)
+	if !ok || f <= last || l-first > 12 {
+		return nil // not the last product before the division, or too far from it
 	}
-	return []analysis.Form{{Title: "Exact to the pixel: float32 through the division", First: first, Last: last, Lines: lines}}
+	for n := last + 1; n <= l; n++ {
+		line := strings.TrimRight(p.Tree.Text(p.Tree.LineSpan(n)), "\r\n")
+		if line != "" && !strings.HasPrefix(line, indent) {
+			return nil // the division stands in another block
+		}
+		if line != "" {
+			line = "    " + line
+		}
+		lines = append(lines, line)
+	}
+	last = l
+	return []analysis.Form{{Title: "If these pixels feed a loss: float32 through the division", First: first, Last: last, Lines: lines}}
+}
+
+// directlyFrom is comesFrom with no other product on the way.
+func directlyFrom(v *interp.Value, at python.Node) bool {
+	for i := 0; i < 40 && v != nil; i++ {
+		if v.At == at {
+			return true
+		}
+		if v.How != interp.HowKeep || len(v.From) == 0 {
+			return false
+		}
+		v = v.From[0]
+	}
+	return false
 }
 
 // division finds the lines of the perspective division behind an operation.
@@ -376,7 +420,7 @@ func division(p *analysis.Pass, c *conflict) (first, last int, ok bool) {
 		if d.Name != "torch.div" || d.Scope != c.op.Scope || len(d.Operands) != 2 {
 			continue
 		}
-		if comesFrom(d.Operands[0].Value, c.op.Node) && comesFrom(d.Operands[1].Value, c.op.Node) {
+		if directlyFrom(d.Operands[0].Value, c.op.Node) && directlyFrom(d.Operands[1].Value, c.op.Node) {
 			if a, isAssign := d.Stmt.(*python.Assign); isAssign {
 				first, last = p.Tree.Lines(a.Pos())
 				return first, last, true

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/dtypebot/dtypebot/analysis"
+	"github.com/dtypebot/dtypebot/analysis/interp"
 )
 
 var indexedWriteMixed = &analysis.Rule{
@@ -43,7 +44,7 @@ numbers and 0-dim values; for x[i] += v; and where the kind of index is unknown.
 
 // writeFix casts the value, never the container.
 func writeFix(p *analysis.Pass, c *conflict) *analysis.Fix {
-	if len(c.op.Operands) > 0 && sameOperand(c.odd, c.op.Operands[0]) {
+	if c.op.Kind == interp.OpIndexPut && len(c.op.Operands) > 0 && sameOperand(c.odd, c.op.Operands[0]) {
 		swapped := *c
 		swapped.keep, swapped.odd = c.odd, c.keep
 		return castFix(p, &swapped)

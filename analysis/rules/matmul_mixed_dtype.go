@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/dtypebot/dtypebot/analysis"
+	"github.com/dtypebot/dtypebot/analysis/dtype"
 	"github.com/dtypebot/dtypebot/analysis/interp"
 )
 
@@ -53,8 +54,7 @@ for two values of unknown dtype, and for norms kept in float32.
 			case bySibling:
 				message = fmt.Sprintf("%s is cast to %s, %s is not: it keeps %s. Where they differ, %s", capital(keep), knownWords(c.keep.Value.DType), odd, knownWords(c.odd.Value.DType), stops(&c, d, "here"))
 			case byGeometry:
-				message = fmt.Sprintf("%s comes from the network and can be %s; %s is a matrix of its own, float32 as a rule. Nothing here brings them to one dtype. %s", capital(keep), d, odd, stops(&c, d, "here"))
-				message += fmt.Sprintf("\n\nThe cast ends the crash and runs the product in %s. If pixels come out and feed a loss, use the float32 form.", d)
+				message = geometryMessage(p, &c, d)
 			default:
 				message = fmt.Sprintf("%s is %s; %s has the dtype that it is given. With %s in %s, %s", capital(odd), knownWords(c.odd.Value.DType), keep, keep, d, stops(&c, d, "here"))
 			}
@@ -75,4 +75,16 @@ func capital(s string) string {
 		return "T" + s[1:]
 	}
 	return s
+}
+
+// geometryMessage is the message for points that meet a matrix.
+func geometryMessage(p *analysis.Pass, c *conflict, d dtype.DType) string {
+	keep, odd := named(p, c.keep), named(p, c.odd)
+	m := fmt.Sprintf("%s is used as a matrix only, and nothing here gives it the dtype of %s. ", odd, keep)
+	if c.keep.Value.DType.Promoted() {
+		m += fmt.Sprintf("With a float32 matrix this line runs only because %s was widened to float32 on the way; once that is mended, PyTorch stops here.", keep)
+	} else {
+		m += fmt.Sprintf("A camera or a pose usually stays float32; with %s in %s %s", keep, d, stops(c, d, "here"))
+	}
+	return m + fmt.Sprintf("\n\nThe cast ends the crash and runs the product in %s, which moves projected pixels by about one. If they feed a loss, use the float32 form.", d)
 }

@@ -221,10 +221,7 @@ func because(p *analysis.Pass, c *conflict) []analysis.Reason {
 		add(p.Reason(c.sign.Pos(), text))
 	}
 	if c.evidence != byProof {
-		for i, s := range p.Signs.Half {
-			if i > 0 {
-				break
-			}
+		if s, ok := bestSign(p.Signs); ok {
 			add(s)
 		}
 	}
@@ -234,4 +231,19 @@ func because(p *analysis.Pass, c *conflict) []analysis.Reason {
 // operations are the spans that join findings whose fixes need each other.
 func operations(c *conflict) []python.Span {
 	return append([]python.Span{c.op.Node.Pos()}, c.upstream...)
+}
+
+// bestSign picks the sign to show: a cast of a model says more than autocast,
+// under which a matrix product would not stop.
+func bestSign(s analysis.Signs) (analysis.Reason, bool) {
+	all := append(append([]analysis.Reason{}, s.Half...), s.Double...)
+	for _, r := range all {
+		if !strings.Contains(r.Text, "autocast") {
+			return r, true
+		}
+	}
+	if len(all) > 0 {
+		return all[0], true
+	}
+	return analysis.Reason{}, false
 }

@@ -77,6 +77,9 @@ func refused(op *interp.Op, w world) string {
 	how := ""
 	for i, a := range op.Operands {
 		for _, b := range op.Operands[i+1:] {
+			if a.Soft || b.Soft {
+				continue
+			}
 			x, okX := a.Value.DType.In(w.root, dtype.Float32)
 			y, okY := b.Value.DType.In(w.root, dtype.Float32)
 			if !okX || !okY {
