@@ -214,6 +214,7 @@ func (v reviewed) check(t *testing.T) {
 		}
 	})
 	t.Run("mended", v.wantMended)
+	t.Run("float32 forms", v.wantForms)
 
 	t.Run("hand_encoder.py 191, 221-224 by contract", func(t *testing.T) {
 		t.Skip("issue 3: the float32 form when another file proves the dtypes; listed as medium by audit")
@@ -347,6 +348,48 @@ func (v reviewed) wantMended(t *testing.T) {
 		}
 	}
 	smoke(t, python, writeProject(t, mended), "--original", writeProject(t, v.project))
+}
+
+// wantForms puts the float32 forms in place of the lines that they are shown
+// for, commits the other suggestions, and runs the result: a form that does not
+// run, or that is not exact, misleads who copies it.
+func (v reviewed) wantForms(t *testing.T) {
+	mended := maps.Clone(v.project)
+	type change struct {
+		first, last int
+		lines       []string
+	}
+	changes := map[string][]change{}
+	for _, c := range v.plan.Comments {
+		formed := false
+		for _, f := range c.Forms {
+			if !isFloat32Form(f) {
+				continue
+			}
+			formed = true
+			changes[c.Path] = append(changes[c.Path], change{f.First, f.Last, f.Lines})
+			lines := strings.Split(v.project[c.Path], "\n")
+			last := strings.TrimSpace(f.Lines[len(f.Lines)-1])
+			if next := strings.TrimSpace(lines[f.Last]); next == last {
+				t.Errorf("%s:%d-%d: the form ends with %q, which the next line does again", c.Path, f.First, f.Last, last)
+			}
+		}
+		if s := c.Suggestion; !formed && s != nil {
+			changes[c.Path] = append(changes[c.Path], change{s.First, s.Last, s.Replacement})
+		}
+	}
+	for p, list := range changes {
+		lines := strings.Split(mended[p], "\n")
+		slices.SortFunc(list, func(a, b change) int { return b.first - a.first })
+		for i, c := range list {
+			if i > 0 && c.last >= list[i-1].first {
+				t.Fatalf("%s: what is shown for %d-%d and for line %d overlaps", p, c.first, c.last, list[i-1].first)
+			}
+			lines = slices.Replace(lines, c.first-1, c.last, c.lines...)
+		}
+		mended[p] = strings.Join(lines, "\n")
+	}
+	smoke(t, torchrun.Python(t), writeProject(t, mended), "--original", writeProject(t, v.project), "--forms")
 }
 
 // smoke runs the project's own check.

@@ -4,6 +4,9 @@
     python3 smoke.py --float32        check 1 alone
     python3 smoke.py --original DIR   check 4 alone, of this folder as it is: it was
                                       made from the folder DIR by mending lines
+    python3 smoke.py --original DIR --forms
+                                      the same, but the projections were mended with
+                                      the form that keeps float32
 
 1. In float32 every module runs and every loss is finite.
 2. In bfloat16 exactly the named lines misbehave: four of losses.py raise, the
@@ -162,9 +165,9 @@ def hand(dtype, batch=2):
 
 
 def cameras(dtype=F32, batch=2):
-    intrinsics = torch.tensor([[61.5, 0, 31.9], [0, 61.7, 23.8], [0, 0, 1]], dtype=dtype)
+    intrinsics = torch.tensor([[61.5, 0, 31.875], [0, 61.75, 23.8125], [0, 0, 1]], dtype=dtype)
     extrinsics = torch.eye(4)
-    extrinsics[2, 3] = 0.05
+    extrinsics[2, 3] = 0.0625
     return extrinsics.to(dtype).expand(batch, 4, 4), intrinsics.expand(batch, 3, 3)
 
 
@@ -317,6 +320,32 @@ def follows(value):
     assert value.dtype == BF16, value.dtype
 
 
+def projection(p, dtype):
+    features = p.aligned.PixelAlignedFeatures(image_size=(64, 64))
+    return features.project_points(hand(dtype), *cameras())
+
+
+def reference(moved):
+    """The projection in float64, of joints as their dtype rounds them."""
+
+    def project(dtype):
+        points = hand(dtype).double()
+        extrinsics, intrinsics = cameras(F64)
+        if moved:
+            points = points @ extrinsics[:, :3, :3].transpose(1, 2) + extrinsics[:, None, :3, 3]
+        pixels = points @ intrinsics.transpose(1, 2)
+        return pixels[..., :2] / pixels[..., 2:]
+
+    return project
+
+
+def precise(got, want, dtype):
+    assert got.dtype == dtype, got.dtype
+    error = (got.double() - want).abs().max().item()
+    assert error < 0.001, f"{error:.3f} pixels off"
+    return f"{error:.1e} pixels off"
+
+
 def autocast(function):
     with torch.autocast("cpu", dtype=BF16):
         return function()
@@ -326,13 +355,14 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--float32", action="store_true")
     parser.add_argument("--original")
+    parser.add_argument("--forms", action="store_true")
     args = parser.parse_args()
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory(prefix="dexycb-") as root:
         write_dataset(root)
         if args.original:
-            check_mended(project(root=args.original), project, root)
+            check_mended(project(root=args.original), project, root, args.forms)
         else:
             check_float32(project(), root)
             if not args.float32:
@@ -364,7 +394,7 @@ def check_bfloat16(p, root):
     check("pixel_aligned.py: edits 92, 95-99, 107", chain)
 
 
-def check_mended(p, mend, root):
+def check_mended(p, mend, root, forms=False):
     before = {"silent": seeded(p, silent, F32), "named": seeded(p, named, F32)}
     q = mend()
     for dtype in (BF16, F64):
@@ -373,11 +403,23 @@ def check_mended(p, mend, root):
     check("mended under autocast: named lines", lambda: finite(autocast(lambda: seeded(q, named, F32))))
     check("mended, float32: same bits in named lines", lambda: same_bits(before["named"], seeded(q, named, F32)))
     check("mended, float32: same bits elsewhere", lambda: same_bits(before["silent"], seeded(q, silent, F32)))
-    for line, call in named(q, BF16).items():
-        if line != 196:  # a loss, in float32 on purpose
-            check(f"mended, bfloat16: losses.py:{line} follows", lambda: follows(call()))
-    features = q.aligned.PixelAlignedFeatures(image_size=(64, 64))
-    check("mended, bfloat16: projection follows", lambda: follows(features.project_points(hand(BF16), *cameras())))
+    results = named(q, BF16)
+    for line in (263, 726):  # 196 gives a loss, in float32 on purpose
+        check(f"mended, bfloat16: losses.py:{line} follows", lambda: follows(results[line]()))
+    projections = {
+        "losses.py:395": lambda dtype: named(q, dtype)[395](),
+        "pixel_aligned.py": lambda dtype: projection(q, dtype),
+    }
+    for name, call in projections.items():
+        if not forms:
+            check(f"mended, bfloat16: {name} follows", lambda: follows(call(BF16)))
+            continue
+        exact = reference(moved=name == "pixel_aligned.py")
+        check(f"float32 form, bfloat16: {name}", lambda: precise(call(BF16), exact(BF16), F32))
+        check(f"float32 form, float64: {name}", lambda: precise(call(F64), exact(F64), F64))
+        for dtype in (F32, BF16):
+            check(f"float32 form, {dtype} under autocast: {name}", lambda: precise(autocast(lambda: call(dtype)), exact(dtype), F32))
+
 
 
 if __name__ == "__main__":
