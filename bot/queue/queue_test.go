@@ -2,9 +2,17 @@ package queue_test
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/big"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -523,7 +531,14 @@ func listening(t *testing.T) []string {
 // external starts a server on loopback, as a stand-in for a cluster.
 func external(t *testing.T) string {
 	t.Helper()
-	ns, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: true, StoreDir: t.TempDir(), NoSigs: true, NoLog: true})
+	ns := listener(t, server.Options{Port: server.RANDOM_PORT, StoreDir: t.TempDir()})
+	return ns.ClientURL()
+}
+
+func listener(t *testing.T, o server.Options) *server.Server {
+	t.Helper()
+	o.Host, o.JetStream, o.NoSigs, o.NoLog = "127.0.0.1", true, true, true
+	ns, err := server.NewServer(&o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -532,7 +547,69 @@ func external(t *testing.T) string {
 	if !ns.ReadyForConnections(limit) {
 		t.Fatal("the server did not start")
 	}
-	return ns.ClientURL()
+	return ns
+}
+
+// TestExternalRestart has the external server go away under the workers and
+// come back.
+func TestExternalRestart(t *testing.T) {
+	t.Parallel()
+	o := server.Options{Port: server.RANDOM_PORT, StoreDir: t.TempDir()}
+	ns := listener(t, o)
+	o.Port = ns.Addr().(*net.TCPAddr).Port
+	f := open(t, queue.Config{URL: ns.ClientURL()}, queue.Options{})
+	stop := f.work(2, func(context.Context, bot.Job) error { return nil })
+	f.put(1, "before")
+	f.outcomes(1)
+	ns.Shutdown()
+	ns.WaitForShutdown()
+	begin := time.Now()
+	if err := f.q.Put(t.Context(), job(2, "during")); err == nil {
+		t.Error("stored without a server")
+	}
+	if took := time.Since(begin); took > 3*time.Second {
+		t.Errorf("the refusal took %s", took)
+	}
+	listener(t, o)
+	for begin := time.Now(); f.q.Put(t.Context(), job(3, "after")) != nil; {
+		if time.Since(begin) > limit {
+			t.Fatal("the connection does not come back")
+		}
+		time.Sleep(20 * time.Millisecond) // GitHub's next delivery
+	}
+	if got := f.outcomes(1); got[0] != "3 done" {
+		t.Errorf("outcome %s", got[0])
+	}
+	stop()
+}
+
+// TestExternalTLS connects to a server with a certificate of a private
+// authority.
+func TestExternalTLS(t *testing.T) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ns := listener(t, server.Options{Port: server.RANDOM_PORT, StoreDir: t.TempDir(), TLSConfig: &tls.Config{
+		Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}},
+	}})
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	url := "tls://" + ns.Addr().String()
+	if _, err := queue.Start(t.Context(), queue.Config{URL: url}); err == nil {
+		t.Error("an unknown authority is believed")
+	}
+	open(t, queue.Config{URL: url, CA: ca}, queue.Options{}).put(1, "d")
 }
 
 // TestExternal has two processes' worth of workers on one external server.

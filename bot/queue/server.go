@@ -20,7 +20,8 @@ type Config struct {
 	// (0700) and locked against a second process. Unused when URL is set.
 	DataDir string
 	// URL is an external NATS server with JetStream, or several, comma
-	// separated; "" embeds one in this process.
+	// separated; "" embeds one in this process. The streams and buckets have
+	// plain names, so the bot needs an account of its own there.
 	URL string
 	// Creds is the path of a NATS credentials file, CA of a PEM file with the
 	// certificate authorities of the external server. "" uses neither.
@@ -117,6 +118,7 @@ func (s *Server) connect() error {
 		nats.Name("dtypebot"),
 		nats.Timeout(5 * time.Second),
 		nats.MaxReconnects(-1),
+		nats.ReconnectWait(time.Second),
 		// While it is away publishing has to fail, so that the webhook answers
 		// 503 and GitHub lists the delivery as failed; buffered bytes would be a
 		// promise that this process cannot keep.

@@ -64,7 +64,7 @@ type environment struct {
 	Listen     string `env:"LISTEN_ADDR, default=:8080" about:"address for webhooks and health"`
 	Admin      string `env:"ADMIN_ADDR, default=127.0.0.1:9464" about:"address for metrics, health and profiling"`
 	DataDir    string `env:"DATA_DIR, default=./data" about:"folder of the embedded queue; made private and locked"`
-	NATSURL    string `env:"NATS_URL" about:"external NATS with JetStream; embedded when empty"`
+	NATSURL    string `env:"NATS_URL" about:"external NATS with JetStream, an account of its own; embedded when empty"`
 	NATSCreds  string `env:"NATS_CREDS" about:"credentials file for NATS_URL"`
 	NATSCA     string `env:"NATS_CA" about:"file of certificate authorities for NATS_URL, PEM"`
 	Replicas   string `env:"NATS_REPLICAS, default=1" about:"copies that the cluster at NATS_URL keeps, 1 to 5"`

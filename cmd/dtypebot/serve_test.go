@@ -28,6 +28,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/sethvargo/go-envconfig"
 
 	"github.com/dtypebot/dtypebot/bot"
@@ -222,7 +223,10 @@ func TestServeHelp(t *testing.T) {
 func startApp(t testing.TB, config appConfig) (a *app, stop func()) {
 	t.Helper()
 	config.AppID, config.Key, config.Secrets = 12, []byte(appKey()), []string{testSecret}
-	config.Listen, config.Admin, config.Role, config.Workers, config.Replicas = "127.0.0.1:0", "127.0.0.1:0", roleAll, 2, 1
+	config.Listen, config.Admin, config.Workers, config.Replicas = "127.0.0.1:0", "127.0.0.1:0", 2, 1
+	if config.Role == "" {
+		config.Role = roleAll
+	}
 	if config.APIURL == "" {
 		api := httptest.NewServer(http.NotFoundHandler())
 		t.Cleanup(api.Close)
@@ -421,6 +425,35 @@ func TestServeStoreGone(t *testing.T) {
 	}
 	if status, _ := get(t, s.Listener.Addr(), "/readyz"); status != http.StatusServiceUnavailable {
 		t.Errorf("/readyz: %d, want 503", status)
+	}
+}
+
+// TestServeRoles has one process that receives and another that works, on an
+// external queue.
+func TestServeRoles(t *testing.T) {
+	ns, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: true, StoreDir: t.TempDir(), NoSigs: true, NoLog: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	go ns.Start()
+	t.Cleanup(func() { ns.Shutdown(); ns.WaitForShutdown() })
+	if !ns.ReadyForConnections(serveLimit) {
+		t.Fatal("the server did not start")
+	}
+	door, _ := startApp(t, appConfig{serveConfig: serveConfig{NATSURL: ns.ClientURL(), Role: roleWebhook}, Handle: func(context.Context, bot.Job) error {
+		t.Error("the receiver works")
+		return nil
+	}})
+	if status := push(t, door.Addr(), 3); status != http.StatusAccepted {
+		t.Fatalf("status %d", status)
+	}
+	jobs, handle := jobsOf()
+	worker, _ := startApp(t, appConfig{serveConfig: serveConfig{NATSURL: ns.ClientURL(), Role: roleWorker}, Handle: handle})
+	if j := nextJob(t, jobs); j.Pull != 3 {
+		t.Errorf("job %+v", j)
+	}
+	if status := push(t, worker.Addr(), 3); status != http.StatusNotFound {
+		t.Errorf("the worker answers a webhook with %d", status)
 	}
 }
 

@@ -1,0 +1,164 @@
+package queue
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+)
+
+func TestLineTurns(t *testing.T) {
+	l := newLine(3)
+	var seq uint64
+	add := func(from string, pull int) (stale *item, over bool) {
+		seq++
+		return l.add(&item{seq: seq, from: from, key: fmt.Sprintf("review.%s.9.%d", from, pull)})
+	}
+	for pull := 1; pull <= 5; pull++ {
+		if _, over := add("big", pull); over != (pull > 3) {
+			t.Errorf("pull %d over its share: %t", pull, over)
+		}
+	}
+	add("small", 1)
+	add("late", 1)
+	add("late", 2)
+	if stale, _ := add("big", 2); stale == nil || stale.seq != 2 {
+		t.Errorf("the replaced job is %+v", stale)
+	}
+	if room := l.room(10); room != 4 {
+		t.Errorf("room for %d", room)
+	}
+	var got []string
+	for range 6 {
+		got = append(got, l.take().key)
+	}
+	want := []string{
+		"review.big.9.1", "review.small.9.1", "review.late.9.1",
+		"review.big.9.2", "review.late.9.2", "review.big.9.3",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("order (-want +got):\n%s", diff)
+	}
+	if left := l.close(); len(left) != 0 || l.take() != nil || l.room(1) != 0 {
+		t.Errorf("after close: %d left", len(left))
+	}
+}
+
+// TestLineLaws does random things to a line: no key runs twice at once, a key's
+// jobs run in the order of the stream and none runs twice, the newest that was
+// added and found room runs in the end, and who waits is passed over at most
+// once by each other installation.
+func TestLineLaws(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		l := newLine(rapid.IntRange(1, 4).Draw(t, "share"))
+		var seq uint64
+		running := make(map[string]*item)
+		ran := make(map[string]uint64)    // by key, the newest that ran
+		wanted := make(map[string]uint64) // by key, the newest that waits
+		passed := make(map[string]map[string]int)
+		runnable := func() map[string]bool {
+			all := make(map[string]bool)
+			for from, q := range l.queues {
+				for _, it := range q {
+					if running[it.key] == nil {
+						all[from] = true
+					}
+				}
+			}
+			return all
+		}
+		add := func(it *item) {
+			stale, over := l.add(it)
+			switch {
+			case over:
+				if wanted[it.key] != 0 {
+					t.Fatalf("%s waits and has no room", it.key)
+				}
+			case stale == it:
+				if newest := max(wanted[it.key], ran[it.key]); newest <= it.seq {
+					t.Fatalf("%s %d is stale, the newest is %d", it.key, it.seq, newest)
+				}
+			case stale != nil && stale.seq >= it.seq:
+				t.Fatalf("%d replaces %d", it.seq, stale.seq)
+			default:
+				if run := running[it.key]; run == nil || run.seq != it.seq {
+					wanted[it.key] = it.seq
+				}
+			}
+		}
+		take := func() {
+			can := runnable()
+			if len(can) == 0 {
+				return
+			}
+			it := l.take()
+			if running[it.key] != nil {
+				t.Fatalf("%s runs twice at once", it.key)
+			}
+			if it.seq != wanted[it.key] {
+				t.Fatalf("%s %d runs, the newest is %d", it.key, it.seq, wanted[it.key])
+			}
+			if it.seq <= ran[it.key] {
+				t.Fatalf("%s %d runs after %d", it.key, it.seq, ran[it.key])
+			}
+			running[it.key], ran[it.key] = it, it.seq
+			delete(wanted, it.key)
+			delete(passed, it.from)
+			for from := range can {
+				if from == it.from {
+					continue
+				}
+				if passed[from] == nil {
+					passed[from] = make(map[string]int)
+				}
+				if passed[from][it.from]++; passed[from][it.from] > 2 {
+					t.Fatalf("%s is passed over again and again by %s", from, it.from)
+				}
+			}
+		}
+		t.Repeat(map[string]func(*rapid.T){
+			"new": func(t *rapid.T) {
+				seq++
+				from := rapid.SampledFrom([]string{"a", "b", "c"}).Draw(t, "from")
+				add(&item{seq: seq, from: from, key: fmt.Sprintf("review.%s.9.%d", from, rapid.IntRange(1, 4).Draw(t, "pull"))})
+			},
+			"again": func(t *rapid.T) { // delivered once more
+				held := l.held()
+				if len(held) == 0 {
+					return
+				}
+				old := held[rapid.IntRange(0, len(held)-1).Draw(t, "which")]
+				again := *old
+				add(&again)
+			},
+			"take": func(*rapid.T) { take() },
+			"finish": func(t *rapid.T) {
+				for key, it := range running { // any
+					l.finish(it)
+					delete(running, key)
+					break
+				}
+			},
+			"": func(t *rapid.T) {
+				n := 0
+				for _, q := range l.queues {
+					n += len(q)
+					if len(q) > l.share || len(q) == 0 {
+						t.Fatalf("a line of %d", len(q))
+					}
+				}
+				if n != l.waiting || n != len(wanted) || len(l.turns) != len(l.queues) || len(l.running) != len(running) {
+					t.Fatalf("%d wait, counted %d, wanted %d; %d turns for %d lines", n, l.waiting, len(wanted), len(l.turns), len(l.queues))
+				}
+			},
+		})
+		for len(wanted) > 0 {
+			for key, it := range running {
+				l.finish(it)
+				delete(running, key)
+			}
+			take()
+		}
+	})
+}
