@@ -21,6 +21,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -292,13 +293,24 @@ func (a *App) forget(id int64) { a.installations.Remove(id) }
 // A session is the calls of one job.
 type session struct {
 	*installation
-	app   *App
+	app *App
+
+	mu    sync.Mutex
 	calls []string
+}
+
+// made lists the calls so far, by name.
+func (s *session) made() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.calls)
 }
 
 // call does one named call and classifies its error.
 func (s *session) call(name string, do func() error) error {
+	s.mu.Lock()
 	s.calls = append(s.calls, name)
+	s.mu.Unlock()
 	err := do()
 	if err == nil {
 		return nil

@@ -23,7 +23,7 @@ func (a *App) Post(ctx context.Context, snapshot bot.Snapshot, review bot.Review
 	if len(review.Comments) > 0 {
 		err := s.comment(ctx, review, review.Comments, &posted)
 		if err != nil {
-			posted.Calls = s.calls
+			posted.Calls = s.made()
 			return posted, err
 		}
 		review.Refuse(snapshot, posted.Refused)
@@ -31,7 +31,7 @@ func (a *App) Post(ctx context.Context, snapshot bot.Snapshot, review bot.Review
 	if !review.Check.Unchanged {
 		posted.CheckRun, err = s.checkRun(ctx, review)
 	}
-	posted.Calls = s.calls
+	posted.Calls = s.made()
 	if err != nil {
 		return posted, err
 	}
@@ -119,32 +119,34 @@ func aboutComments(message string) bool {
 	return false
 }
 
-// checkRun creates or completes the check run and returns its id.
+// checkRun creates or completes the check run and returns its id. Annotations
+// that GitHub refuses are left out: the summary says the same.
 func (s *session) checkRun(ctx context.Context, review bot.Review) (int64, error) {
+	id, err := s.writeCheckRun(ctx, "check-run", review)
+	e, ok := refused(err)
+	if !ok {
+		return id, err
+	}
+	switch {
+	case e.Status == http.StatusUnprocessableEntity && staleHead(e.Message):
+		return 0, bot.Retry{After: afterMoved, HandBack: true, Err: e}
+	case e.Status == http.StatusUnprocessableEntity && len(review.Check.Annotations) > 0:
+		review.Check.Annotations = nil
+		return s.writeCheckRun(ctx, "check-run:plain", review)
+	case e.Status == http.StatusNotFound:
+		return 0, bot.Drop{Reason: "the repository is deleted or no longer open to the App"}
+	case e.Status == http.StatusForbidden:
+		return 0, bot.Drop{Reason: "the App may not write check runs: " + e.Error()}
+	}
+	return 0, err
+}
+
+func (s *session) writeCheckRun(ctx context.Context, call string, review bot.Review) (int64, error) {
 	run := review.Check
-	output := &github.CheckRunOutput{
-		Title:   github.String(run.Title),
-		Summary: github.String(run.Summary),
-	}
-	if run.Text != "" {
-		output.Text = github.String(run.Text)
-	}
-	for _, a := range run.Annotations[:min(len(run.Annotations), bot.MaxAnnotations)] {
-		annotation := &github.CheckRunAnnotation{
-			Path:            github.String(a.Path),
-			StartLine:       github.Int(a.StartLine),
-			EndLine:         github.Int(a.EndLine),
-			AnnotationLevel: github.String(a.Level),
-			Message:         github.String(a.Message),
-		}
-		if a.Title != "" {
-			annotation.Title = github.String(a.Title)
-		}
-		output.Annotations = append(output.Annotations, annotation)
-	}
+	output := output(run)
 	if run.Existing != 0 {
 		var updated *github.CheckRun
-		err := s.call("check-run", func() (err error) {
+		err := s.call(call, func() (err error) {
 			updated, _, err = s.client.Checks.UpdateCheckRun(ctx, review.Owner, review.Name, run.Existing, github.UpdateCheckRunOptions{
 				Name:       run.Name,
 				ExternalID: github.String(run.ExternalID),
@@ -163,7 +165,7 @@ func (s *session) checkRun(ctx context.Context, review bot.Review) (int64, error
 		// The run is another App's or is gone; ours begins anew.
 	}
 	var created *github.CheckRun
-	err := s.call("check-run", func() (err error) {
+	err := s.call(call, func() (err error) {
 		created, _, err = s.client.Checks.CreateCheckRun(ctx, review.Owner, review.Name, github.CreateCheckRunOptions{
 			Name:       run.Name,
 			HeadSHA:    review.Head,
@@ -174,18 +176,33 @@ func (s *session) checkRun(ctx context.Context, review bot.Review) (int64, error
 		})
 		return err
 	})
-	if e, ok := refused(err); ok {
-		switch {
-		case e.Status == http.StatusUnprocessableEntity && staleHead(e.Message):
-			return 0, bot.Retry{After: afterMoved, HandBack: true, Err: e}
-		case e.Status == http.StatusNotFound:
-			return 0, bot.Drop{Reason: "the repository is deleted or no longer open to the App"}
-		case e.Status == http.StatusForbidden:
-			return 0, bot.Drop{Reason: "the App may not write check runs: " + e.Error()}
-		}
-	}
 	if err != nil {
 		return 0, err
 	}
 	return created.GetID(), nil
+}
+
+// output is what a check run says, in the words of the library.
+func output(run bot.Check) *github.CheckRunOutput {
+	out := &github.CheckRunOutput{
+		Title:   github.String(run.Title),
+		Summary: github.String(run.Summary),
+	}
+	if run.Text != "" {
+		out.Text = github.String(run.Text)
+	}
+	for _, a := range run.Annotations[:min(len(run.Annotations), bot.MaxAnnotations)] {
+		annotation := &github.CheckRunAnnotation{
+			Path:            github.String(a.Path),
+			StartLine:       github.Int(a.StartLine),
+			EndLine:         github.Int(a.EndLine),
+			AnnotationLevel: github.String(a.Level),
+			Message:         github.String(a.Message),
+		}
+		if a.Title != "" {
+			annotation.Title = github.String(a.Title)
+		}
+		out.Annotations = append(out.Annotations, annotation)
+	}
+	return out
 }

@@ -222,3 +222,17 @@ func TestHeadMovesBeforePosting(t *testing.T) {
 		t.Errorf("%d threads", n)
 	}
 }
+
+func TestAnnotationsRefused(t *testing.T) {
+	w := newWorld(t)
+	w.open(map[string]string{"a.py": "x = 1\n"}, map[string]string{"a.py": "x = 2\n"})
+	far := comment("a.py", 900, 900, "far")
+	far.Anchored = false
+	w.planned(far)
+	w.faultOn("/check-runs", 1, githubsim.Fault{Status: 422, Body: `{"message":"Invalid request.\n\nNo subschema in \"anyOf\" matched."}`})
+	posted := w.review("pull_request.opened")
+	wantCalls(t, posted.Calls, "files", "graphql", "check-run", "check-run:plain")
+	if posted.CheckRun == 0 {
+		t.Error("no check run")
+	}
+}

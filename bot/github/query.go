@@ -3,6 +3,7 @@ package github
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -18,13 +19,15 @@ const perQuery = 50
 // document is the one read of a pull request's state: its head, the own review
 // threads and check runs, and for n files the entry at the head and the blob.
 // Each blob is asked for by hash, so it is the file that the list of files
-// names whatever the head is by now.
-func document(n int) string {
-	fragment := ""
-	if n > 0 {
-		fragment = contentFragment
+// names whatever the head is by now; without content the entries alone are
+// read.
+func document(n int, content bool) string {
+	blobs, oids, fragment := "", "", ""
+	if n > 0 && content {
+		blobs, oids, fragment = each(n, blobField), each(n, ", $oid%[1]d: GitObjectID!"), contentFragment
 	}
 	return fmt.Sprintf(`query Snapshot($owner: String!, $name: String!, $number: Int!, $app: Int!, $check: String!%s%s) {
+  viewer { login }
   repository(owner: $owner, name: $name) {
     databaseId
     nameWithOwner
@@ -43,8 +46,7 @@ func document(n int) string {
     }
 %s  }
 }
-%s%s%s`, each(n, ", $path%[1]d: String!"), each(n, ", $oid%[1]d: GitObjectID!"),
-		each(n, blobField), headFragment(n), threadsFragment, fragment)
+%s%s%s`, each(n, ", $path%[1]d: String!"), oids, blobs, headFragment(n), threadsFragment, fragment)
 }
 
 // each writes a part once for each file.
@@ -94,7 +96,7 @@ const threadsFragment = `fragment threads on PullRequestReviewThreadConnection {
     isResolved
     comments(first: 1) {
       totalCount
-      nodes { databaseId body viewerDidAuthor reactions { totalCount } }
+      nodes { databaseId body viewerDidAuthor author { __typename login } reactions { totalCount } }
     }
   }
 }
@@ -162,7 +164,11 @@ type thread struct {
 			DatabaseID      int64  `json:"databaseId"`
 			Body            string `json:"body"`
 			ViewerDidAuthor bool   `json:"viewerDidAuthor"`
-			Reactions       struct {
+			Author          *struct {
+				Typename string `json:"__typename"`
+				Login    string `json:"login"`
+			} `json:"author"` // null when the account is gone
+			Reactions struct {
 				TotalCount int `json:"totalCount"`
 			} `json:"reactions"`
 		} `json:"nodes"`
@@ -204,6 +210,7 @@ type blob struct {
 
 // state is the answer to document.
 type state struct {
+	viewer     string // login of the App's account, e.g. "dtypebot[bot]"
 	repository struct {
 		DatabaseID    int64        `json:"databaseId"`
 		NameWithOwner string       `json:"nameWithOwner"`
@@ -280,25 +287,40 @@ func graphFailure(call string, e graphError, header http.Header) error {
 	return bot.Retry{After: afterServerError, Err: out}
 }
 
-// state reads the pull request's state and the first files.
+// state reads the pull request's state and the first files. A query that GitHub
+// cannot finish (it ends those that take longer than 10 s) is asked once more
+// without the files' content, which is then fetched file by file.
 func (s *session) state(ctx context.Context, owner, name string, number int, files []wanted) (*state, error) {
+	st, err := s.stateWith(ctx, "graphql", owner, name, number, files, true)
+	if retry, ok := errors.AsType[bot.Retry](err); ok && !retry.HandBack && len(files) > 0 && ctx.Err() == nil {
+		return s.stateWith(ctx, "graphql:light", owner, name, number, files, false)
+	}
+	return st, err
+}
+
+func (s *session) stateWith(ctx context.Context, call, owner, name string, number int, files []wanted, content bool) (*state, error) {
 	n := min(len(files), perQuery)
 	variables := map[string]any{
 		"owner": owner, "name": name, "number": number, "app": s.app.id, "check": bot.CheckName,
 	}
 	for i, f := range files[:n] {
 		variables[fmt.Sprintf("path%d", i)] = f.path
-		variables[fmt.Sprintf("oid%d", i)] = f.sha
+		if content {
+			variables[fmt.Sprintf("oid%d", i)] = f.sha
+		}
 	}
 	var data struct {
+		Viewer struct {
+			Login string `json:"login"`
+		} `json:"viewer"`
 		Repository json.RawMessage `json:"repository"`
 	}
-	if err := s.query(ctx, "graphql", document(n), variables, &data, onlyContent); err != nil {
+	if err := s.query(ctx, call, document(n, content), variables, &data, onlyContent); err != nil {
 		return nil, err
 	}
-	st := &state{entries: make([]*entry, len(files)), blobs: make([]*blob, len(files))}
+	st := &state{viewer: data.Viewer.Login, entries: make([]*entry, len(files)), blobs: make([]*blob, len(files))}
 	if err := st.decode(data.Repository, n); err != nil {
-		return nil, bot.Retry{After: afterServerError, Err: fmt.Errorf("graphql: decode the answer: %w", err)}
+		return nil, bot.Retry{After: afterServerError, Err: fmt.Errorf("%s: decode the answer: %w", call, err)}
 	}
 	return st, nil
 }

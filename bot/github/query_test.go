@@ -15,9 +15,10 @@ import (
 // documents are all shapes of the GraphQL documents that are ever sent.
 func documents() map[string]string {
 	return map[string]string{
-		"state of no file":     document(0),
-		"state of one file":    document(1),
-		"state of fifty files": document(perQuery),
+		"state of no file":     document(0, true),
+		"state of one file":    document(1, true),
+		"state of fifty files": document(perQuery, true),
+		"state, no content":    document(2, false),
 		"threads":              threadsDocument,
 		"files":                blobsDocument(3),
 		"head of no file":      headDocument(0),

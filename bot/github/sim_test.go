@@ -27,6 +27,7 @@ import (
 type world struct {
 	*githubsim.Sim
 	t            *testing.T
+	base         string // path of the API below the server, "/api/v3" as on an Enterprise Server
 	app          githubsim.App
 	server       *httptest.Server
 	client       *github.App
@@ -46,9 +47,11 @@ var key = sync.OnceValue(func() *rsa.PrivateKey {
 	return k
 })
 
-func newWorld(t *testing.T) *world {
+func newWorld(t *testing.T) *world { return newWorldWith(t, githubsim.Limits{}) }
+
+func newWorldWith(t *testing.T, limits githubsim.Limits) *world {
 	t.Helper()
-	sim, err := githubsim.New(githubsim.Options{Dir: t.TempDir()})
+	sim, err := githubsim.New(githubsim.Options{Dir: t.TempDir(), Limits: limits})
 	if errors.Is(err, githubsim.ErrNoGit) {
 		t.Skip(err)
 	}
@@ -73,7 +76,7 @@ func newWorld(t *testing.T) *world {
 // restart makes a new process of the bot: nothing is remembered.
 func (w *world) restart() {
 	w.t.Helper()
-	client, err := github.New(github.Config{AppID: w.app.ID, Key: w.app.PEM, APIURL: w.server.URL, UserAgent: "dtypebot/test"})
+	client, err := github.New(github.Config{AppID: w.app.ID, Key: w.app.PEM, APIURL: w.server.URL + w.base, UserAgent: "dtypebot/test"})
 	must(w.t, err)
 	w.client = client
 	w.reviewer = bot.Reviewer{GitHub: client, Analyse: analyse, Config: bot.Config{Engine: "test"}}
@@ -233,4 +236,13 @@ func TestCalls(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestEnterpriseServer(t *testing.T) {
+	w := newWorld(t)
+	w.base = "/api/v3"
+	w.restart()
+	w.open(map[string]string{"a.py": "x = 1\n"}, map[string]string{"a.py": "x = MIX\n"})
+	posted := w.review("pull_request.opened")
+	wantCalls(t, posted.Calls, "files", "graphql", "review", "check-run")
 }

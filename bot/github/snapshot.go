@@ -19,6 +19,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/google/go-github/v60/github"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/dtypebot/dtypebot/analysis"
 	"github.com/dtypebot/dtypebot/analysis/check"
@@ -32,6 +33,9 @@ const (
 	// maxListed is how many files GitHub lists of one pull request, ever.
 	maxListed = 3000
 	perPage   = 100
+	// atOnce is how many files are fetched at a time; GitHub allows a hundred
+	// requests at once to all of an installation.
+	atOnce = 8
 	// looks is how often a head that moves between two reads is read.
 	looks = 3
 	// settling is how long after its event a pull request may be unknown to
@@ -62,7 +66,7 @@ func (a *App) Snapshot(ctx context.Context, job bot.Job) (bot.Snapshot, error) {
 		snapshot, err := s.look(ctx, job, owner, name)
 		switch {
 		case err == nil:
-			snapshot.Calls = s.calls
+			snapshot.Calls = s.made()
 			return snapshot, nil
 		case errors.Is(err, errMoved):
 			continue
@@ -196,21 +200,30 @@ func (s *session) look(ctx context.Context, job bot.Job, owner, name string) (bo
 	if err != nil {
 		return bot.Snapshot{}, err
 	}
-	snapshot.Threads = own(all)
+	snapshot.Threads = own(all, st.viewer)
 
 	if err := s.moreBlobs(ctx, snapshot.Owner, snapshot.Name, files, st.blobs); err != nil {
 		return bot.Snapshot{}, err
 	}
+	read := make([]analysis.File, len(files))
+	reasons := make([]string, len(files))
+	group, groupCtx := errgroup.WithContext(ctx)
+	group.SetLimit(atOnce)
 	for i, f := range files {
-		file, reason, err := s.file(ctx, snapshot.Owner, snapshot.Name, f, st.entries[i], st.blobs[i])
-		if err != nil {
-			return bot.Snapshot{}, err
-		}
-		if reason != "" {
-			snapshot.Skipped = append(snapshot.Skipped, check.Skip{Path: f.path, Reason: reason})
+		group.Go(func() (err error) {
+			read[i], reasons[i], err = s.file(groupCtx, snapshot.Owner, snapshot.Name, f, st.entries[i], st.blobs[i])
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return bot.Snapshot{}, err
+	}
+	for i, f := range files {
+		if reasons[i] != "" {
+			snapshot.Skipped = append(snapshot.Skipped, check.Skip{Path: f.path, Reason: reasons[i]})
 			continue
 		}
-		snapshot.Files = append(snapshot.Files, file)
+		snapshot.Files = append(snapshot.Files, read[i])
 	}
 	return snapshot, nil
 }
@@ -484,14 +497,21 @@ func (s *session) raw(ctx context.Context, owner, name, sha string) (string, err
 }
 
 // own picks the threads that the App began, by who wrote the first comment and
-// by its marker: anyone can paste a marker.
-func own(all []thread) []bot.Thread {
+// by its marker: anyone can paste a marker. That it was the App is said by
+// GitHub, or follows from the names: an author's login has no "[bot]".
+func own(all []thread, viewer string) []bot.Thread {
+	login := strings.TrimSuffix(viewer, "[bot]")
 	var out []bot.Thread
 	for _, t := range all {
-		if len(t.Comments.Nodes) == 0 || !t.Comments.Nodes[0].ViewerDidAuthor {
+		if len(t.Comments.Nodes) == 0 {
 			continue
 		}
 		first := t.Comments.Nodes[0]
+		named := first.Author != nil && first.Author.Typename == "Bot" && login != "" &&
+			strings.EqualFold(strings.TrimSuffix(first.Author.Login, "[bot]"), login)
+		if !first.ViewerDidAuthor && !named {
+			continue
+		}
 		marker, ok := bot.ParseMarker(first.Body)
 		if !ok {
 			continue

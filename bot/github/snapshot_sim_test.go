@@ -229,10 +229,7 @@ func TestLimitsAreHandedBack(t *testing.T) {
 		{"/files", githubsim.Fault{Status: 429, Body: `{"message":"slow down"}`, Header: http.Header{"Retry-After": {"5"}}}, true},
 		{"/graphql", githubsim.Fault{Status: 403, Body: `{"message":"You have exceeded a secondary rate limit"}`}, true},
 		{"/graphql", githubsim.Fault{Status: 200, Body: `{"data":null,"errors":[{"type":"RATE_LIMITED","message":"API rate limit exceeded"}]}`}, true},
-		{"/graphql", githubsim.Fault{Status: 200, Body: `{"data":null,"errors":[{"message":"Something went wrong while executing your query."}]}`}, false},
-		{"/graphql", githubsim.Fault{Status: 502, Body: `<html>`}, false},
-		{"/graphql", githubsim.Fault{Truncate: 20}, false},
-		{"/graphql", githubsim.Fault{Drop: true}, false},
+		{"/files", githubsim.Fault{Status: 502, Body: `<html>`}, false},
 		{"/reviews", githubsim.Fault{Status: 422, Body: `{"message":"Validation Failed","errors":["was submitted too quickly"]}`}, true},
 		{"/check-runs", githubsim.Fault{Status: 503, Body: `{}`}, false},
 	} {
@@ -288,6 +285,44 @@ func TestTruncatedText(t *testing.T) {
 	must(t, err)
 	wantCalls(t, got.Calls, "files", "graphql", "blob")
 	if len(got.Files) != 1 || got.Files[0].Source != big+"x = 2\n" || got.Files[0].Base != big+"x = 1\n" {
+		t.Errorf("%d files, skipped %v", len(got.Files), got.Skipped)
+	}
+}
+
+// A query that GitHub cannot finish is asked once more without the content.
+func TestHeavyQuery(t *testing.T) {
+	for what, fault := range map[string]githubsim.Fault{
+		"timeout":   {Status: 200, Body: `{"data":null,"errors":[{"message":"Something went wrong while executing your query. This may be the result of a timeout."}]}`},
+		"502":       {Status: 502, Body: `<html>`},
+		"truncated": {Truncate: 20},
+		"dropped":   {Drop: true},
+	} {
+		t.Run(what, func(t *testing.T) {
+			w := newWorld(t)
+			w.open(map[string]string{"a.py": "x = 1\n", "b.py": "y = 1\n"}, map[string]string{"a.py": "x = 2\n", "b.py": "y = 2\n"})
+			w.faultOn("/graphql", 1, fault)
+			got, err := w.client.Snapshot(t.Context(), w.job("pull_request.opened"))
+			must(t, err)
+			wantCalls(t, got.Calls, "files", "graphql", "graphql:light", "blob", "blob")
+			if len(got.Files) != 2 || got.Files[0].Source != "x = 2\n" || got.Files[1].Source != "y = 2\n" {
+				t.Errorf("files %+v", got.Files)
+			}
+		})
+	}
+}
+
+// GitHub leaves patches out of a page that grew too long.
+func TestPatchesLeftOut(t *testing.T) {
+	w := newWorldWith(t, githubsim.Limits{PageBytes: 24_000})
+	head := map[string]string{}
+	for i := range 40 {
+		head[fmt.Sprintf("f%02d.py", i)] = strings.Repeat("x = 1\n", 100) // 700 bytes of patch
+	}
+	w.open(map[string]string{"README.md": "\n"}, head)
+	got, err := w.client.Snapshot(t.Context(), w.job("pull_request.opened"))
+	must(t, err)
+	wantCalls(t, got.Calls, "files", "files:small", "graphql")
+	if len(got.Files) != 40 {
 		t.Errorf("%d files, skipped %v", len(got.Files), got.Skipped)
 	}
 }
