@@ -2,6 +2,7 @@ package queue
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -131,6 +132,14 @@ func TestLineLaws(t *testing.T) {
 				old := held[rapid.IntRange(0, len(held)-1).Draw(t, "which")]
 				again := *old
 				add(&again)
+			},
+			"late": func(t *rapid.T) { // an older job, behind the one that replaced it
+				for key, newest := range wanted {
+					if newest > 1 && running[key] == nil && ran[key] < newest-1 {
+						add(&item{seq: newest - 1, from: strings.Split(key, ".")[1], key: key})
+					}
+					break
+				}
 			},
 			"take": func(*rapid.T) { take() },
 			"finish": func(t *rapid.T) {
