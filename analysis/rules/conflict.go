@@ -161,7 +161,8 @@ func (f *finder) pair(op *interp.Op, a, b interp.Operand, covered bool) []confli
 	if pa != nil {
 		c.keep, c.odd, c.part = b, a, pa
 	}
-	if !plausible(c.keep.Value.DType, c.odd.Value.DType) {
+	if !plausible(c.keep.Value.DType, c.odd.Value.DType) || len(c.part.DType.Alternatives()) > 1 {
+		// float32 or bfloat16 by a condition: the condition may well follow the root.
 		return out
 	}
 	f.blame(&c)
@@ -321,6 +322,9 @@ func (f *finder) localSign(c *conflict) python.Node {
 	if s == nil {
 		return nil
 	}
+	if u := upcast(c); u != nil {
+		return u
+	}
 	if len(s.Propagates) > 0 {
 		return s.Propagates[0]
 	}
@@ -333,6 +337,30 @@ func (f *finder) localSign(c *conflict) python.Node {
 				return o.Half[0]
 			}
 		}
+	}
+	return nil
+}
+
+// upcast finds the cast to float32 of a value whose dtype varies, where the
+// result meets a value of a dtype that varies too: whoever casts up knows that
+// the value may be narrower. Against a module's parameters it says nothing,
+// since images are cast to float32 as well.
+func upcast(c *conflict) python.Node {
+	if c.op.Kind == interp.OpModule || c.part != c.odd.Value {
+		return nil
+	}
+	if r, ok := c.keep.Value.DType.Root(); ok && strings.HasPrefix(r.Name, "self.") {
+		return nil
+	}
+	v := c.part
+	for i := 0; i < 60 && v != nil && len(v.From) > 0; i++ {
+		if v.How == interp.HowCast {
+			if d, ok := v.DType.Exact(); ok && d == dtype.Float32 && len(v.From[0].DType.Roots()) > 0 {
+				return v.At
+			}
+			return nil
+		}
+		v = v.From[0]
 	}
 	return nil
 }

@@ -209,6 +209,9 @@ func because(p *analysis.Pass, c *conflict) []analysis.Reason {
 	add(p.Reason(c.op.Node.Pos(), fmt.Sprintf("%s wants one dtype", code(c.op.Written))))
 	if c.sign != nil {
 		text := "the function follows a tensor's dtype here"
+		if u := upcast(c); u != nil && u == c.sign {
+			text = "a value that may be narrower is cast up to float32 here"
+		}
 		if c.make != nil && c.sign == python.Node(c.make.Call) {
 			text = "the device is copied from another tensor, the dtype is not"
 		} else if c.op.Scope != nil {
