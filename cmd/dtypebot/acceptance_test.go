@@ -188,6 +188,7 @@ var silentLines = []struct{ kind, path, text string }{
 // TestAcceptance holds the table of the audit's findings against the review of
 // the pull request that brings the project in.
 func TestAcceptance(t *testing.T) {
+	t.Parallel()
 	project := readProject(t, projectDir)
 	review(t, project, unchanged()).check(t)
 }
@@ -195,6 +196,7 @@ func TestAcceptance(t *testing.T) {
 // TestAcceptanceRenamed does the same with every name, file and line changed:
 // nothing may be keyed to the project.
 func TestAcceptanceRenamed(t *testing.T) {
+	t.Parallel()
 	project, r := rewrite(t, readProject(t, projectDir))
 	review(t, project, r).check(t)
 }
@@ -339,6 +341,7 @@ func (v reviewed) list() string {
 // wantMended commits every suggestion and runs the project under PyTorch: in
 // bfloat16 and float64 it must run, in float32 give the same bits as before.
 func (v reviewed) wantMended(t *testing.T) {
+	t.Parallel()
 	python := torchrun.Python(t)
 	mended := maps.Clone(v.project)
 	for p, text := range v.project {
@@ -354,6 +357,7 @@ func (v reviewed) wantMended(t *testing.T) {
 // for, commits the other suggestions, and runs the result: a form that does not
 // run, or that is not exact, misleads who copies it.
 func (v reviewed) wantForms(t *testing.T) {
+	t.Parallel()
 	mended := maps.Clone(v.project)
 	type change struct {
 		first, last int
@@ -406,6 +410,7 @@ func smoke(t *testing.T, python, dir string, args ...string) {
 // The project must do under PyTorch what the table says of it, and the twin
 // must do the same as the project.
 func TestAcceptanceProject(t *testing.T) {
+	t.Parallel()
 	python := torchrun.Python(t)
 	project := readProject(t, projectDir)
 	t.Run("original", func(t *testing.T) { smoke(t, python, writeProject(t, project)) })
@@ -461,6 +466,7 @@ func TestAcceptanceLines(t *testing.T) {
 
 // A pull request that only lays old code out anew brings nothing in.
 func TestAcceptanceReformatted(t *testing.T) {
+	t.Parallel()
 	base := readProject(t, projectDir)
 	delete(base, "smoke.py")
 	head := (&rewriting{lines: map[string][]int{}}).relaid(base)
@@ -492,6 +498,7 @@ func TestAcceptanceReformatted(t *testing.T) {
 // The demo's second pull request: one fault, and nothing left once its
 // suggestion is committed.
 func TestAcceptanceSmallPull(t *testing.T) {
+	t.Parallel()
 	dir := "../../testdata/small_pull"
 	base, head := readProject(t, filepath.Join(dir, "base")), readProject(t, filepath.Join(dir, "head"))
 

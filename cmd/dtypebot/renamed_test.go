@@ -56,8 +56,10 @@ func unchanged() *rewriting { return &rewriting{} }
 var word = regexp.MustCompile(`[A-Za-z_][A-Za-z_0-9]*`)
 
 // keepers are texts whose words look like the project's but are a library's.
-var keepers = strings.NewReplacer("utils.data", "utils.\x00", "--batch-size", "--\x01-size", `mode="nearest"`, "mode=\"\x02\"")
-var unkeepers = strings.NewReplacer("\x00", "data", "\x01", "batch", "\x02", "nearest")
+var (
+	keepers   = strings.NewReplacer("utils.data", "utils.\x00", "--batch-size", "--\x01-size", `mode="nearest"`, "mode=\"\x02\"")
+	unkeepers = strings.NewReplacer("\x00", "data", "\x01", "batch", "\x02", "nearest")
+)
 
 // text renames the words of a text.
 func (r *rewriting) text(s string) string {
