@@ -3,6 +3,7 @@ package githubsim
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -84,10 +85,26 @@ func conforms(doc *openapi3.T, call Call, got *httptest.ResponseRecorder) string
 	if err := decoder.Decode(&value); err != nil {
 		return err.Error()
 	}
-	if err := media.Schema.Value.VisitJSON(value, openapi3.VisitAsResponse(), openapi3.MultiErrors()); err != nil {
-		return err.Error()
+	err := media.Schema.Value.VisitJSON(value, openapi3.VisitAsResponse(), openapi3.MultiErrors(), openapi3.SetSchemaErrorMessageCustomizer(func(e *openapi3.SchemaError) string {
+		return fmt.Sprintf("at /%s: %s", strings.Join(e.JSONPointer(), "/"), e.Reason)
+	}))
+	var all openapi3.MultiError
+	if !errors.As(err, &all) {
+		if err != nil {
+			return err.Error()
+		}
+		return ""
 	}
-	return ""
+	// The document has no null here, GitHub has: for outdated comments and those on a file.
+	// And the list of installations asks an account to be a user and an enterprise at once.
+	all = slices.DeleteFunc(all, func(err error) bool {
+		return strings.HasSuffix(err.Error(), `/account: doesn't match all schemas from "allOf"`) ||
+			strings.HasSuffix(err.Error(), "/line: Value is not nullable") || strings.HasSuffix(err.Error(), "/position: Value is not nullable")
+	})
+	if len(all) == 0 {
+		return ""
+	}
+	return all.Error()
 }
 
 // tour calls every endpoint once.

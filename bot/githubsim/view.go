@@ -57,15 +57,17 @@ type ThreadView struct {
 	Line         int  // at the head; 0 while outdated
 	StartLine    int  // 0 for one line
 	OriginalLine int
-	OriginalSHA  string
-	DiffHunk     string
-	OnFile       bool
-	Outdated     bool
-	Resolved     bool
-	ResolvedBy   string
-	Applied      bool // its suggestion was committed
-	ReviewID     int64
-	Comments     []CommentView
+	// OriginalStartLine is the first line at OriginalSHA, 0 for one line.
+	OriginalStartLine int
+	OriginalSHA       string
+	DiffHunk          string
+	OnFile            bool
+	Outdated          bool
+	Resolved          bool
+	ResolvedBy        string
+	Applied           bool // its suggestion was committed
+	ReviewID          int64
+	Comments          []CommentView
 	// Suggestion is the first comment's suggestion block, if HasSuggestion.
 	Suggestion    []string
 	HasSuggestion bool
@@ -254,7 +256,7 @@ func (s *Sim) threadView(t *thread) ThreadView {
 	first := t.comments[0]
 	v := ThreadView{
 		ID: nodeID("PRRT", t.id), Path: t.path, Side: t.side, StartSide: t.startSide, Line: t.line, StartLine: t.startLine,
-		OriginalLine: t.originalLine, OriginalSHA: t.original, DiffHunk: t.hunk, OnFile: t.file, Outdated: t.outdated,
+		OriginalLine: t.originalLine, OriginalStartLine: t.firstStart, OriginalSHA: t.original, DiffHunk: t.hunk, OnFile: t.file, Outdated: t.outdated,
 		Resolved: t.resolvedBy != nil, Applied: t.applied, ReviewID: first.review.id,
 	}
 	if t.resolvedBy != nil {
