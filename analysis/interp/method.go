@@ -309,7 +309,11 @@ func (e *evaluator) to(x *python.Call, recv *Value, recvExpr python.Expr, a *arg
 	for i, p := range a.pos {
 		if i < 2 {
 			use(p, a.exprs[i])
+			copiesDevice(recv, p)
 		}
+	}
+	if d, _ := a.key("device"); d != nil {
+		copiesDevice(recv, d)
 	}
 	if d, dx := a.key("dtype"); d != nil {
 		if d.Kind == KindOpen {
@@ -340,6 +344,13 @@ func (e *evaluator) to(x *python.Call, recv *Value, recvExpr python.Expr, a *arg
 		e.castOpen(x, recv, recvExpr, t)
 	}
 	return e.cast(x, recv, t, op)
+}
+
+// copiesDevice notes that a created tensor is put on the device of another.
+func copiesDevice(recv, device *Value) {
+	if device.Kind == KindDevice && len(device.From) == 1 && recv.Make != nil && recv.Make.DeviceOf == nil {
+		recv.Make.DeviceOf = device.From[0]
+	}
 }
 
 // store is target[index] = value.
