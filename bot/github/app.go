@@ -24,6 +24,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/bradleyfalzon/ghinstallation/v2"
@@ -293,9 +294,10 @@ func (a *App) forget(id int64) { a.installations.Remove(id) }
 // A session is the calls of one job.
 type session struct {
 	*installation
-	app *App
+	app   *App
+	bytes atomic.Int64 // of the files read so far
 
-	mu    sync.Mutex
+	mu    sync.Mutex // guards calls
 	calls []string
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"strings"
 	"testing"
@@ -234,5 +235,84 @@ func TestAnnotationsRefused(t *testing.T) {
 	wantCalls(t, posted.Calls, "files", "graphql", "check-run", "check-run:plain")
 	if posted.CheckRun == 0 {
 		t.Error("no check run")
+	}
+}
+
+// Whatever the local model of GitHub's rules lets through, GitHub takes.
+func TestAnchorsAreTaken(t *testing.T) {
+	w := newWorld(t)
+	w.reviewer.Config.MaxComments = 1000
+	random := rand.New(rand.NewPCG(1, 2))
+	for round := range 8 {
+		var base, head []string
+		for i := range 30 + random.IntN(60) {
+			line := fmt.Sprintf("line %d\n", i)
+			switch random.IntN(12) {
+			case 0:
+				head = append(head, "new "+line)
+			case 1:
+				base = append(base, line)
+			case 2:
+				base, head = append(base, line), append(head, "changed "+line)
+			default:
+				base, head = append(base, line), append(head, line)
+			}
+		}
+		if round%2 == 0 { // no line end at the end
+			head = append(head, "last")
+		}
+		branch := fmt.Sprint("topic", round)
+		path := fmt.Sprintf("pkg/r%d.py", round)
+		w.commit("", map[string]string{path: strings.Join(base, "")})
+		w.commit(branch, map[string]string{path: strings.Join(head, "")})
+		w.pull = w.openPull(githubsim.OpenPullOptions{Head: branch})
+		var comments []suggestions.Comment
+		for i := range 60 {
+			first := 1 + random.IntN(len(head)+3)
+			last := first + random.IntN(6)
+			comments = append(comments, comment(path, first, last, fmt.Sprint(i)))
+		}
+		w.planned(comments...)
+		posted := w.review("pull_request.opened")
+		if len(posted.Refused) > 0 || posted.Reviews != 1 || len(posted.Comments) == 0 {
+			t.Errorf("round %d: %d comments, %d refused, %d reviews: %v", round, len(posted.Comments), len(posted.Refused), posted.Reviews, posted.Calls)
+		}
+	}
+}
+
+// A draft is commented when it becomes ready, at the same head.
+func TestDraftBecomesReady(t *testing.T) {
+	w := newWorld(t)
+	w.commit("", map[string]string{"a.py": "x = 1\n"})
+	w.commit("topic", map[string]string{"a.py": "x = MIX\n"})
+	w.pull = w.openPull(githubsim.OpenPullOptions{Head: "topic", Draft: true})
+	if posted := w.review("pull_request.opened"); len(posted.Comments) != 0 || posted.CheckRun == 0 {
+		t.Fatalf("a draft: %+v", posted)
+	}
+	must(t, w.SetDraft(t.Context(), owner, name, w.pull, false, "octocat"))
+	if posted := w.review("pull_request.ready_for_review"); len(posted.Comments) != 1 || posted.CheckRun == 0 {
+		t.Fatalf("ready: %+v", posted)
+	}
+	if posted := w.review("pull_request.ready_for_review"); len(posted.Comments) != 0 || posted.CheckRun != 0 {
+		t.Fatalf("again: %+v", posted)
+	}
+}
+
+// One head, two pull requests: each has its check run and nothing is written
+// again.
+func TestTwoPullRequestsOfOneHead(t *testing.T) {
+	w := newWorld(t)
+	w.commit("", map[string]string{"a.py": "x = 1\n", "b.py": "y = 1\n"})
+	w.commit("release", map[string]string{"b.py": "y = 2\n"})
+	w.commit("topic", map[string]string{"a.py": "x = MIX\n"})
+	first := w.openPull(githubsim.OpenPullOptions{Head: "topic"})
+	second := w.openPull(githubsim.OpenPullOptions{Head: "topic", Base: "release"})
+	for round := range 3 {
+		for _, w.pull = range []int{first, second} {
+			posted := w.review("pull_request.opened")
+			if wrote := posted.CheckRun != 0; wrote != (round == 0) || len(posted.Comments) > 0 != wrote {
+				t.Errorf("round %d, pull request %d: %+v", round, w.pull, posted)
+			}
+		}
 	}
 }

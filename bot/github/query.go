@@ -60,13 +60,14 @@ func each(n int, part string) string {
 
 const blobField = "    blob%[1]d: object(oid: $oid%[1]d) { ...content }\n"
 
-// headFragment is what is read of the head commit.
+// headFragment is what is read of the head commit. All check runs are asked for
+// and not only the newest, since a commit may be the head of two pull requests.
 func headFragment(n int) string {
 	return fmt.Sprintf(`fragment head on Commit {
   oid
   checkSuites(first: 10, filterBy: {appId: $app}) {
     nodes {
-      checkRuns(first: 10, filterBy: {checkName: $check}) {
+      checkRuns(first: 100, filterBy: {checkName: $check, checkType: ALL}) {
         nodes { databaseId status conclusion externalId title summary }
       }
     }
@@ -419,7 +420,16 @@ func optional(aliases map[string]json.RawMessage, alias string, into any) error 
 
 // moreBlobs reads the files behind the first perQuery.
 func (s *session) moreBlobs(ctx context.Context, owner, name string, files []wanted, blobs []*blob) error {
+	total := 0
 	for from := perQuery; from < len(files); from += perQuery {
+		for _, b := range blobs[from-perQuery : from] {
+			if b != nil && b.Text != nil {
+				total += len(*b.Text)
+			}
+		}
+		if total > maxBytes {
+			return nil // file says so of each that is left
+		}
 		to := min(from+perQuery, len(files))
 		variables := map[string]any{"owner": owner, "name": name}
 		for i, f := range files[from:to] {

@@ -28,8 +28,9 @@ import (
 )
 
 const (
-	maxFile  = 1 << 20 // bytes of one file that is analysed
-	maxFiles = 500     // Python files of one pull request
+	maxFile  = 1 << 20  // bytes of one file that is analysed
+	maxFiles = 500      // Python files of one pull request
+	maxBytes = 64 << 20 // bytes of all its files that are analysed
 	// maxListed is how many files GitHub lists of one pull request, ever.
 	maxListed = 3000
 	perPage   = 100
@@ -128,6 +129,7 @@ type wanted struct {
 
 // look reads the pull request once.
 func (s *session) look(ctx context.Context, job bot.Job, owner, name string) (bot.Snapshot, error) {
+	s.bytes.Store(0)
 	listed, head, moved, err := s.files(ctx, owner, name, job.Pull)
 	if err != nil {
 		return bot.Snapshot{}, err
@@ -387,6 +389,9 @@ func (s *session) file(ctx context.Context, owner, name string, f wanted, e *ent
 	case !f.hasPatch:
 		return analysis.File{}, "GitHub shows no diff of it: it is too large or binary", nil
 	}
+	if s.bytes.Load() > maxBytes {
+		return analysis.File{}, "more than 64 MiB of Python files", nil
+	}
 	var text string
 	if b != nil && b.Text != nil && !b.IsTruncated && matches(*b.Text, f.sha) {
 		text = *b.Text
@@ -402,6 +407,9 @@ func (s *session) file(ctx context.Context, owner, name string, f wanted, e *ent
 			return analysis.File{}, "", err
 		}
 		text = raw
+	}
+	if s.bytes.Add(int64(len(text))) > maxBytes {
+		return analysis.File{}, "more than 64 MiB of Python files", nil
 	}
 	switch {
 	case strings.HasPrefix(text, "version https://git-lfs.github.com/spec/"):
