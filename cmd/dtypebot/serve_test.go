@@ -222,7 +222,10 @@ func TestServeHelp(t *testing.T) {
 // startApp runs an app on loopback; stop ends it in good order.
 func startApp(t testing.TB, config appConfig) (a *app, stop func()) {
 	t.Helper()
-	config.AppID, config.Key, config.Secrets = 12, []byte(appKey()), []string{testSecret}
+	if config.AppID == 0 {
+		config.AppID, config.Key = 12, []byte(appKey())
+	}
+	config.Secrets = []string{testSecret}
 	config.Listen, config.Admin, config.Workers, config.Replicas = "127.0.0.1:0", "127.0.0.1:0", 2, 1
 	if config.Role == "" {
 		config.Role = roleAll
