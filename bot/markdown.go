@@ -89,7 +89,10 @@ func inert(markdown string) string {
 		}
 		r, size := utf8.DecodeRuneInString(markdown[i:])
 		switch r {
-		case '<', '>', '[', ']', '!', '\\', '#', '~', '$', '&':
+		case '#':
+			// Escaped it would still be the number of an issue once rendered.
+			b.WriteString("#\u200b")
+		case '<', '>', '[', ']', '!', '\\', '~', '$', '&':
 			b.WriteByte('\\')
 			b.WriteRune(r)
 		case '@':
