@@ -1,0 +1,71 @@
+// Package interp evaluates one Python file over abstract dtypes. It answers two
+// questions: which operations may refuse the dtypes of their operands, and what
+// is known of each operand there.
+//
+// # Values
+//
+// A Value is a kind (tensor, array, number, module, dtype, sequence, dict,
+// function, class, instance and so on), a dtype.Type, a rank class (0, at least
+// 1, unknown), and its history: the expression that made it, what that
+// expression did to the dtype, and the values it was made from. Rules tell the
+// history as the reasons of a finding. Values are immutable, but for the
+// attributes of an instance.
+//
+// An open value is a parameter, an attribute or the result of a call of which
+// nothing is known. It carries a root and becomes a tensor of that root's dtype
+// when it is used as one. There is one root per definition, the same in every
+// round of a loop: `x @ x.T` has equal dtypes although nobody knows which.
+//
+// # Frames
+//
+// A frame is the variables of one scope, by name and dotted path ("self.cache",
+// which holds until self is bound again). Branches run on copies and are joined
+// behind them. A name that only one path binds keeps its value, since reading it
+// on the other path would be an error of its own; a dotted path is forgotten. A
+// condition narrows what it tests: `x is None`, `a.dtype == b.dtype`,
+// `x.dtype in (…)`. Loops run until nothing changes; what still changes after
+// three rounds is unknown. After a try block, each handler starts from the join
+// of the states before and behind the block.
+//
+// # Summaries
+//
+// Each function is evaluated once, on demand, with a root for each parameter; an
+// annotation or a default may say more. A call takes the summary's result and
+// substitutes the arguments' dtypes for the roots. So operations inside a
+// function are judged for any caller, and a caller sees what the function makes
+// of its arguments. A recursive call, a generator, a coroutine and a Triton
+// kernel give an open value.
+//
+// # Classes
+//
+// __init__ is evaluated first; what it leaves in self is known in the other
+// methods, unless one of them assigns it too. In an nn.Module, parameters,
+// floating buffers and submodules follow .to(), so each is a root of its own; a
+// plain tensor attribute keeps the dtype that it was made with. Bases are
+// followed as far as the file shows them. A call of an instance is a call of its
+// forward or __call__; a .to() or .half() on an instance makes what its calls
+// give open again.
+//
+// # Autocast
+//
+// Regions are lexical: a with statement or a decorator. Inside one, each result
+// follows the measured policy of its operation and of the region's device;
+// float64 and integers are left alone. A region that may be off (enabled=flag,
+// an accelerator's own autocast) makes the results unknown. An Op records the
+// innermost region, and the rule decides what that means.
+//
+// # Budgets
+//
+// An evaluation takes at most 200 steps per line and at least 200,000 in all
+// (Options.Steps), goes from callers into callees at most 12 deep, and takes calls
+// nested more than 200 deep for unknown. When the steps run out, Facts.Exhausted
+// is set and what was not reached is silent.
+//
+// # What it does not do
+//
+// It does not follow imports beyond recognising PyTorch's and NumPy's names,
+// compute shapes or values, run anything, track aliases between names, or
+// distinguish the callers of a function inside it. It does no I/O, reports no
+// errors, and judges nothing: a Facts with an operation that must fail is not yet
+// a finding.
+package interp
