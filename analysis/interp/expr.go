@@ -76,10 +76,18 @@ func (e *evaluator) eval(x python.Expr) *Value {
 		if vs[0].Kind == KindArray || len(vs) > 1 && vs[1].Kind == KindArray {
 			return &Value{Kind: KindArray, DType: dtype.Exact(dtype.Bool), Rank: dtype.RankDim}
 		}
+		open := false
 		for _, v := range vs {
-			if v.Kind == KindOpen || v.Kind == KindUnknown {
+			switch v.Kind {
+			case KindOpen:
+				open = true
+			case KindNumber:
+			default:
 				return unknown()
 			}
+		}
+		if open { // a mask if the value is a tensor; as a number it is never an index
+			return &Value{Kind: KindTensor, DType: dtype.Exact(dtype.Bool), How: HowOther, Op: x.Ops[0]}
 		}
 		return e.pyBool()
 	case *python.Unary:

@@ -2,6 +2,7 @@ package rules
 
 import (
 	"fmt"
+	"slices"
 	"sort"
 	"strings"
 
@@ -342,61 +343,64 @@ func statementOf(p *analysis.Pass, n python.Node) python.Span {
 }
 
 // floatForm is the float32 form of a projection, shown as code: autocast off,
-// float32 through the division.
-func floatForm(p *analysis.Pass, c *conflict) []analysis.Form {
-	a, ok := c.op.Stmt.(*python.Assign)
-	if !ok || len(a.Targets) != 1 || c.op.Autocast.State == interp.AutocastOff {
-		return nil
-	}
-	points, ok := path(base(c.keep.Expr))
+// float32 from the first product through the division. It is the last
+// product's; products that it builds on are inside it.
+func floatForm(p *analysis.Pass, c *conflict, all []conflict) []analysis.Form {
+	first, last, ok := division(p, c)
 	if !ok {
 		return nil
 	}
-	first, last := p.Tree.Lines(a.Pos())
-	indent := p.Tree.Text(python.Span{Start: p.Tree.LineSpan(first).Start, End: a.Pos().Start})
-	if strings.TrimSpace(indent) != "" {
+	chain := []*conflict{c}
+	for i := range all {
+		u := &all[i]
+		if u.evidence == byGeometry && u.op != c.op && u.op.Scope == c.op.Scope && slices.Contains(c.upstream, u.op.Node.Pos()) {
+			chain = append(chain, u)
+		}
+	}
+	sort.Slice(chain, func(i, j int) bool { return chain[i].op.Node.Pos().Start < chain[j].op.Node.Pos().Start })
+	var edits []analysis.Edit
+	for i, u := range chain {
+		if a, ok := u.op.Stmt.(*python.Assign); !ok || len(a.Targets) != 1 || u.op.Autocast.State == interp.AutocastOff {
+			return nil
+		}
+		if i == 0 {
+			edits = append(edits, castEdit(p, u.keep.Expr, ".to(dtype)")...)
+		}
+		edits = append(edits, castEdit(p, u.odd.Expr, ".to(dtype)")...)
+	}
+	start := chain[0].op.Stmt.Pos().Start
+	first = p.Tree.Line(start)
+	points, ok := path(base(chain[0].keep.Expr))
+	indent := p.Tree.Text(python.Span{Start: p.Tree.LineSpan(first).Start, End: start})
+	if !ok || strings.TrimSpace(indent) != "" || last-first > 24 {
 		return nil
 	}
-	var edits []analysis.Edit
-	edits = append(edits, castEdit(p, c.keep.Expr, ".to(dtype)")...)
-	edits = append(edits, castEdit(p, c.odd.Expr, ".to(dtype)")...)
+	end := p.Tree.LineSpan(last).End
 	sort.Slice(edits, func(i, j int) bool { return edits[i].Span.Start < edits[j].Span.Start })
-	text := ""
-	at := a.Pos().Start
+	text, at := "", p.Tree.LineSpan(first).Start
 	for _, e := range edits {
-		if e.Span.Start < at {
+		if e.Span.Start < at || e.Span.End > end {
 			return nil
 		}
 		text += p.Tree.Source[at:e.Span.Start] + e.New
 		at = e.Span.End
 	}
-	text += p.Tree.Source[at:a.Pos().End]
+	text = strings.TrimRight(text+p.Tree.Source[at:end], "\r\n")
 	lines := []string{
 		indent + fmt.Sprintf("with torch.autocast(%s.device.type, enabled=False):  # autocast would make it half again", points),
 		indent + fmt.Sprintf("    dtype = torch.promote_types(%s.dtype, torch.float32)  # float64 stays float64", points),
 	}
-	for i, l := range strings.Split(text, "\n") {
+	for _, l := range strings.Split(text, "\n") {
 		l = strings.TrimSuffix(l, "\r")
-		if i == 0 {
-			l = indent + l
+		if strings.TrimSpace(l) == "" {
+			lines = append(lines, "")
+			continue
+		}
+		if !strings.HasPrefix(l, indent) {
+			return nil // the division stands in another block
 		}
 		lines = append(lines, "    "+l)
 	}
-	f, l, ok := division(p, c)
-	if !ok || f <= last || l-first > 12 {
-		return nil // not the last product before the division, or too far from it
-	}
-	for n := last + 1; n <= l; n++ {
-		line := strings.TrimRight(p.Tree.Text(p.Tree.LineSpan(n)), "\r\n")
-		if line != "" && !strings.HasPrefix(line, indent) {
-			return nil // the division stands in another block
-		}
-		if line != "" {
-			line = "    " + line
-		}
-		lines = append(lines, line)
-	}
-	last = l
 	return []analysis.Form{{Title: "If these pixels feed a loss: float32 through the division", First: first, Last: last, Lines: lines}}
 }
 

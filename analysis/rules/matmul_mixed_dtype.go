@@ -32,7 +32,8 @@ Silent inside an autocast region (but for float64, which autocast leaves alone),
 for two values of unknown dtype, and for norms kept in float32.
 `,
 	Run: func(p *analysis.Pass) {
-		for _, c := range conflicts(p) {
+		all := conflicts(p)
+		for _, c := range all {
 			if c.cause != causeOther {
 				continue
 			}
@@ -63,7 +64,7 @@ for two values of unknown dtype, and for norms kept in float32.
 				Message: message, Because: because(p, &c), Fix: castFix(p, &c), Ops: operations(&c),
 			}
 			if c.evidence == byGeometry {
-				f.Forms = floatForm(p, &c)
+				f.Forms = floatForm(p, &c, all)
 			}
 			p.Report(f)
 		}
