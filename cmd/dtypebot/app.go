@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -57,6 +58,9 @@ type appConfig struct {
 	// Reviewed is told of each review that was posted; may be nil. It is called
 	// from the workers.
 	Reviewed func(bot.Job, bot.Posted)
+	// Queue are the queue's delays; zeros are the defaults. Log and Observe are
+	// the app's own.
+	Queue queue.Options
 }
 
 // An app is the running bot: queue, workers and HTTP servers.
@@ -110,7 +114,9 @@ func newApp(ctx context.Context, config appConfig) (_ *app, err error) {
 	if err != nil {
 		return nil, err
 	}
-	a.queue, err = queue.Open(ctx, a.server, state, queue.Options{Log: a.log, Observe: a.metrics.job, Grace: shutdownGrace})
+	options := config.Queue
+	options.Log, options.Observe, options.Grace = a.log, a.metrics.job, cmp.Or(options.Grace, shutdownGrace)
+	a.queue, err = queue.Open(ctx, a.server, state, options)
 	if err != nil {
 		return nil, err
 	}

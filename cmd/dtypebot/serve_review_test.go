@@ -10,6 +10,8 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -217,4 +219,64 @@ func TestServeKilledReview(t *testing.T) {
 	if d, err := a.queue.Depth(t.Context()); err == nil {
 		t.Errorf("the queue answers after the end: %+v", d)
 	}
+}
+
+// TestServeAnswerLost loses GitHub's answer to each writing once, after it took
+// effect: the next try finds what stands, and posts nothing twice.
+func TestServeAnswerLost(t *testing.T) {
+	w := newWorld(t)
+	config := w.config()
+	// Whatever delay is asked for after a failure, none is waited.
+	var reviewer atomic.Pointer[app]
+	config.Handle = func(ctx context.Context, j bot.Job) error {
+		err := reviewer.Load().review(ctx, j)
+		if retry, ok := errors.AsType[bot.Retry](err); ok {
+			retry.After = time.Millisecond
+			return retry
+		}
+		return err
+	}
+	config.Queue.Backoff = time.Millisecond
+	a, stop := startApp(t, config)
+	reviewer.Store(a)
+	w.sim.SetWebhook(w.app.ID, "http://"+a.Addr().String()+"/webhook", testSecret)
+	var mu sync.Mutex
+	lost := make(map[string]bool)
+	w.sim.Fault(func(r *http.Request) *githubsim.Fault {
+		mu.Lock()
+		defer mu.Unlock()
+		what := ""
+		for _, end := range []string{"/reviews", "/check-runs"} {
+			if r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, end) {
+				what = end
+			}
+		}
+		if what == "" || lost[what] {
+			return nil
+		}
+		lost[what] = true
+		return &githubsim.Fault{Drop: true, After: true}
+	})
+	n := w.open()
+	w.until("the review", func() bool {
+		mu.Lock()
+		both := len(lost) == 2
+		mu.Unlock()
+		return both && w.completed(n)()
+	})
+	for begin := time.Now(); ; time.Sleep(time.Millisecond) { // until the job is off the queue
+		d, err := a.queue.Depth(t.Context())
+		w.check(err)
+		if d.Dead != 0 {
+			t.Fatal("the job was given up")
+		}
+		if d.Waiting == 0 {
+			break
+		}
+		if time.Since(begin) > serveLimit {
+			t.Fatal("the job does not end")
+		}
+	}
+	stop()
+	w.once(n)
 }
