@@ -239,3 +239,13 @@ func newServer(t *testing.T, h http.Handler) string {
 	t.Cleanup(s.Close)
 	return s.URL
 }
+
+// githubCheck is a completed check run with an annotation.
+func githubCheck(head string) github.CreateCheckRunOptions {
+	return github.CreateCheckRunOptions{
+		Name: "dtypebot", HeadSHA: head, ExternalID: github.String("pr=1"), Status: github.String("completed"), Conclusion: github.String("neutral"),
+		Output: &github.CheckRunOutput{Title: github.String("One finding"), Summary: github.String("…"), Annotations: []*github.CheckRunAnnotation{{
+			Path: github.String("model.py"), StartLine: github.Int(10), EndLine: github.Int(10), AnnotationLevel: github.String("warning"), Message: github.String("here"),
+		}}},
+	}
+}
