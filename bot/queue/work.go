@@ -38,8 +38,8 @@ const newerVersionDelay = time.Minute
 // returns decides what becomes of the job:
 //
 //   - nil, or a [bot.Drop]: it has its answer and is removed;
-//   - a [bot.Retry]: it comes back after the delay, with HandBack as if it had
-//     never been tried;
+//   - a [bot.Retry]: it comes back after the delay, or later when it failed
+//     before; with HandBack as if it had never been tried;
 //   - another error, or a panic: it comes back after a growing delay.
 //
 // A job that was tried three times without an answer becomes a dead letter,
@@ -330,8 +330,10 @@ func (w *work) settle(ctx context.Context, it *item, n int, last string, err err
 	defer cancel()
 	q.note(it, "record the failure", q.state.Fail(book, it.key, it.seq, err.Error()))
 	delay := retry.After
-	if delay <= 0 {
-		delay = q.delay(n)
+	if delay <= 0 || n > 1 {
+		// The first time the handler knows best; when that was too early the
+		// tries are spread, so that they outlast a short disturbance.
+		delay = max(delay, q.delay(n))
 	}
 	q.log.Warn("job failed", "pull", it.job.String(), "delivery", it.job.Delivery, "try", n, "again in", delay.Round(time.Millisecond), "error", err)
 	q.note(it, "delay", it.msg.NakWithDelay(delay))
