@@ -267,7 +267,7 @@ func lookedAt(snapshot Snapshot, report check.Report, skipped []check.Skip, dism
 	at := code(short(snapshot.Head))
 	switch {
 	case report.Files > 0:
-		fmt.Fprintf(&b, "**Looked at:** %s of %s at %s, each by itself; the rest of the repository was not read.\n",
+		fmt.Fprintf(&b, "**Looked at:** %s of %s at %s. Other files of the repository were not read.\n",
 			count(report.Files, "Python file"), count(max(snapshot.Changed, report.Files), "changed file"), at)
 	case len(skipped) > 0:
 		fmt.Fprintf(&b, "**Looked at:** nothing of %s at %s.\n", count(max(snapshot.Changed, len(skipped)), "changed file"), at)

@@ -2,10 +2,15 @@
 // reads a pull request into a bot.Snapshot and writes a bot.Review. It converts
 // at the border, so no type of the client library leaves it.
 //
-// Every call has a name ("files", "graphql", "blob", "repository", "review",
-// "check-run", and "files:page" and so on for what only some pull requests
-// need) and is recorded, so that a test can count them: two when no Python file
-// is touched, three for a clean pull request, four with findings.
+// Every call has a name and is recorded, so that a test can count them: two
+// when no Python file is touched, three for a clean pull request, four with
+// findings. The usual ones are "files", "graphql", "review" and "check-run".
+// What only some pull requests need is counted under names of its own:
+// "files:page" and "files:small" (long lists, patches left out of them),
+// "graphql:files", "graphql:threads", "graphql:head" and "graphql:light"
+// (further pages, a head that is not listed last, a query too heavy), "blob" (a
+// text that GraphQL did not give), "repository" (a name that changed),
+// "review:part" and "check-run:plain" (what GitHub refused).
 //
 // It takes no decision about what is said, keeps nothing on disk, does not
 // sleep when GitHub asks it to wait (it hands the job back instead), and never
