@@ -54,5 +54,6 @@ func newRoot() *cobra.Command {
 var verbs = []func() *cobra.Command{
 	newServe,
 	newCheck,
+	newRules,
 	newVersion,
 }
