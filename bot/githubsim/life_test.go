@@ -594,3 +594,61 @@ func TestTogether(t *testing.T) {
 		t.Errorf("waiting in vain: %v", err)
 	}
 }
+
+func TestFromLocalRepository(t *testing.T) {
+	w := newWorld(t)
+	from := w.GitDir("acme", "models")
+	before, err := runGit(w.ctx, from, nil, nil, "for-each-ref")
+	must(t, err)
+	must(t, w.AddRepository(w.ctx, "acme", "copy", RepositoryOptions{
+		From: from, DefaultBranch: "base", Branches: map[string]string{"base": "feature~1", "head": w.head[:10]},
+	}))
+	n, err := w.OpenPull(w.ctx, "acme", "copy", OpenPullOptions{Head: "head"})
+	must(t, err)
+	if v, _ := w.Pull(w.ctx, "acme", "copy", n); v.HeadSHA != w.head || len(v.Files) != 5 || v.Base != "base" {
+		t.Errorf("pull request %+v", v)
+	}
+	must(t, w.AddRepository(w.ctx, "acme", "whole", RepositoryOptions{From: from}))
+	if text, err := w.File("acme", "whole", "main", "README.md"); err != nil || text != "Read me\n" {
+		t.Errorf("%q %v", text, err)
+	}
+	if err := w.AddRepository(w.ctx, "acme", "bad", RepositoryOptions{From: from, DefaultBranch: "b", Branches: map[string]string{"b": "nothing"}}); err == nil || !strings.Contains(err.Error(), `revision "nothing"`) {
+		t.Errorf("an unknown revision: %v", err)
+	}
+	after, err := runGit(w.ctx, from, nil, nil, "for-each-ref")
+	must(t, err)
+	if string(before) != string(after) {
+		t.Error("the source repository changed")
+	}
+	// A push with git itself.
+	clone := t.TempDir() + "/clone"
+	for _, args := range [][]string{
+		{"clone", "-q", "--branch", "head", w.GitDir("acme", "copy"), clone},
+		{"-C", clone, "-c", "user.name=dev", "-c", "user.email=d@e", "commit", "-q", "--allow-empty", "-m", "Again"},
+		{"-C", clone, "push", "-q"},
+	} {
+		_, err := runGit(w.ctx, "", nil, nil, args...)
+		must(t, err)
+	}
+	must(t, w.Refresh(w.ctx, "acme", "copy", "dev"))
+	if v, _ := w.Pull(w.ctx, "acme", "copy", n); v.HeadSHA == w.head || len(v.Commits) != 2 {
+		t.Errorf("after a push: %+v", v.Commits)
+	}
+}
+
+// An answer that is lost after its request took effect.
+func TestLostAnswer(t *testing.T) {
+	w := newWorld(t)
+	w.Fault(func(r *http.Request) *Fault {
+		if r.Method == "POST" && strings.HasSuffix(r.URL.Path, "/check-runs") {
+			return &Fault{Drop: true, After: true}
+		}
+		return nil
+	})
+	if _, _, err := w.client.Checks.CreateCheckRun(w.ctx, "acme", "models", githubCheck(w.head)); err == nil {
+		t.Error("the answer came")
+	}
+	if runs := w.CheckRuns("acme", "models", w.head); len(runs) == 0 {
+		t.Error("the request had no effect")
+	}
+}

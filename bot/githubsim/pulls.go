@@ -101,7 +101,7 @@ func (s *Sim) OpenPull(ctx context.Context, owner, name string, opts OpenPullOpt
 	if err := p.fetch(ctx); err != nil {
 		return 0, fmt.Errorf("open a pull request in %s: %w", r.fullName(), err)
 	}
-	merge := r.git.mergeBase(ctx, p.base, p.head)
+	merge := r.mergeBase(ctx, p.base, p.head)
 	commits, err := r.git.commits(ctx, merge, p.head)
 	if err != nil {
 		return 0, fmt.Errorf("open a pull request in %s: %w", r.fullName(), err)
@@ -174,7 +174,7 @@ func (s *Sim) pullMoved(ctx context.Context, p *pull, sha string, pusher *user) 
 }
 
 func (p *pull) mergeBase(ctx context.Context) string {
-	return p.repo.git.mergeBase(ctx, p.base, p.head)
+	return p.repo.mergeBase(ctx, p.base, p.head)
 }
 
 func (p *pull) files(ctx context.Context) ([]FileDiff, error) {

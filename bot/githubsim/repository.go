@@ -30,6 +30,7 @@ type repository struct {
 	numbers       int // issues and pull requests share them
 	suites        []*suite
 	diffs         map[string][]FileDiff
+	bases         map[string]string // merge bases
 	created       time.Time
 	pushed        time.Time
 }
@@ -41,6 +42,10 @@ type RepositoryOptions struct {
 	// From is a local git repository whose branches and tags are copied; it is
 	// only read. Empty means a repository without commits.
 	From string
+	// Branches are made at revisions of From (anything that git rev-parse takes
+	// there: a commit, a tag, "HEAD~2", "origin/main"), by name. With Branches
+	// only these are copied, with DefaultBranch among them.
+	Branches map[string]string
 	// DefaultBranch is From's current branch, or "main", if empty.
 	DefaultBranch string
 	// Public lets everybody read; the default is a private repository, where a
@@ -61,7 +66,10 @@ func (s *Sim) AddRepository(ctx context.Context, owner, name string, opts Reposi
 	if opts.UserOwned {
 		kind = "User"
 	}
-	r, err := s.newRepository(ctx, s.user(owner, kind), name, opts.From, opts.DefaultBranch)
+	if len(opts.Branches) > 0 && opts.Branches[opts.DefaultBranch] == "" {
+		return fmt.Errorf("add repository %s/%s: the default branch %q is not among Branches", owner, name, opts.DefaultBranch)
+	}
+	r, err := s.newRepository(ctx, s.user(owner, kind), name, opts.From, opts.DefaultBranch, opts.Branches)
 	if err != nil {
 		return fmt.Errorf("add repository %s/%s: %w", owner, name, err)
 	}
@@ -70,20 +78,26 @@ func (s *Sim) AddRepository(ctx context.Context, owner, name string, opts Reposi
 	return nil
 }
 
-func (s *Sim) newRepository(ctx context.Context, owner *user, name, from, branch string) (*repository, error) {
+func (s *Sim) newRepository(ctx context.Context, owner *user, name, from, branch string, branches map[string]string) (*repository, error) {
 	id := s.id("repository")
 	dir := filepath.Join(s.opts.Dir, fmt.Sprintf("%d.git", id))
 	if err := os.RemoveAll(dir); err != nil { // of an earlier Sim in the same folder
 		return nil, err
 	}
-	if from == "" {
+	switch {
+	case from == "", len(branches) > 0:
 		if branch == "" {
 			branch = "main"
 		}
 		if _, err := runGit(ctx, "", nil, nil, "init", "-q", "--bare", "--initial-branch="+branch, dir); err != nil {
 			return nil, err
 		}
-	} else {
+		if len(branches) > 0 {
+			if err := copyBranches(ctx, from, dir, branches); err != nil {
+				return nil, err
+			}
+		}
+	default:
 		from, err := filepath.Abs(from)
 		if err != nil {
 			return nil, err
@@ -92,7 +106,7 @@ func (s *Sim) newRepository(ctx context.Context, owner *user, name, from, branch
 			return nil, err
 		}
 		// --no-local copies over git's protocol: objects of alternates come along and nothing is shared.
-		if _, err := runGit(ctx, "", nil, nil, "clone", "-q", "--bare", "--no-local", from, dir); err != nil {
+		if _, err := runGit(ctx, "", nil, nil, "clone", "-q", "--bare", "--no-local", "--upload-pack", uploadPack, from, dir); err != nil {
 			return nil, err
 		}
 		if branch == "" {
@@ -105,7 +119,7 @@ func (s *Sim) newRepository(ctx context.Context, owner *user, name, from, branch
 	}
 	r := &repository{
 		id: id, owner: owner, name: name, defaultBranch: branch, git: &gitDir{path: dir},
-		collaborators: map[string]string{}, diffs: map[string][]FileDiff{}, created: s.now(), pushed: s.now(),
+		collaborators: map[string]string{}, diffs: map[string][]FileDiff{}, bases: map[string]string{}, created: s.now(), pushed: s.now(),
 	}
 	var err error
 	if r.heads, err = r.git.refs(ctx, "refs/heads/"); err != nil {
@@ -113,6 +127,33 @@ func (s *Sim) newRepository(ctx context.Context, owner *user, name, from, branch
 	}
 	s.repos = append(s.repos, r)
 	return r, nil
+}
+
+// uploadPack reads a local repository, also one of another user, and gives
+// every commit that is asked for.
+const uploadPack = "git -c uploadpack.allowAnySHA1InWant=true -c safe.directory='*' upload-pack"
+
+// copyBranches fetches revisions of a local repository, which is only read.
+func copyBranches(ctx context.Context, from, dir string, branches map[string]string) error {
+	from, err := filepath.Abs(from)
+	if err != nil {
+		return err
+	}
+	// A commit may be asked for by name whether a branch leads to it or not.
+	args := []string{"fetch", "-q", "--no-tags", "--no-write-fetch-head", "--upload-pack", uploadPack, from}
+	for branch, rev := range branches {
+		if strings.HasPrefix(rev, "-") {
+			return fmt.Errorf("revision %q", rev)
+		}
+		cmd := gitCommand(ctx, "", "-C", from, "rev-parse", "--verify", "-q", rev+"^{commit}")
+		out, err := cmd.Output()
+		if err != nil {
+			return fmt.Errorf("revision %q of %s: no such commit", rev, from)
+		}
+		args = append(args, "+"+strings.TrimSpace(string(out))+":refs/heads/"+branch)
+	}
+	_, err = runGit(ctx, dir, nil, nil, args...)
+	return err
 }
 
 // Fork copies a repository to another owner, who is a person.
@@ -126,7 +167,7 @@ func (s *Sim) Fork(ctx context.Context, owner, name, forkOwner string) error {
 	if s.find(forkOwner, name) != nil {
 		return fmt.Errorf("fork %s/%s: %s has a repository of that name", owner, name, forkOwner)
 	}
-	r, err := s.newRepository(ctx, s.user(forkOwner, "User"), name, parent.git.path, parent.defaultBranch)
+	r, err := s.newRepository(ctx, s.user(forkOwner, "User"), name, parent.git.path, parent.defaultBranch, nil)
 	if err != nil {
 		return fmt.Errorf("fork %s/%s: %w", owner, name, err)
 	}
@@ -401,6 +442,22 @@ func (r *repository) diff(ctx context.Context, base, head string) ([]FileDiff, e
 	}
 	r.diffs[key] = files
 	return files, nil
+}
+
+// mergeBase is gitDir.mergeBase, remembered.
+func (r *repository) mergeBase(ctx context.Context, a, b string) string {
+	key := a + " " + b
+	base, known := r.bases[key]
+	if !known {
+		if base = r.git.mergeBase(ctx, a, b); base == "" {
+			return "" // perhaps only the context was over
+		}
+		if len(r.bases) >= 5000 {
+			clear(r.bases)
+		}
+		r.bases[key] = base
+	}
+	return base
 }
 
 // ---- REST
@@ -838,7 +895,7 @@ func (s *Sim) compare(c *call) reply {
 	if a == "" || b == "" {
 		return refuse(http.StatusNotFound, "Not Found", page)
 	}
-	merge := c.repo.git.mergeBase(c.ctx, a, b)
+	merge := c.repo.mergeBase(c.ctx, a, b)
 	if merge == "" {
 		return refuse(http.StatusNotFound, fmt.Sprintf("No common ancestor between %s and %s.", base, head), page)
 	}

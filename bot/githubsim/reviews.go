@@ -80,8 +80,14 @@ type reaction struct {
 
 // reactionNames are REST's names with GraphQL's, in the order GitHub shows them.
 var reactionNames = []struct{ rest, graphql string }{
-	{"+1", "THUMBS_UP"}, {"-1", "THUMBS_DOWN"}, {"laugh", "LAUGH"}, {"hooray", "HOORAY"},
-	{"confused", "CONFUSED"}, {"heart", "HEART"}, {"rocket", "ROCKET"}, {"eyes", "EYES"},
+	{"+1", "THUMBS_UP"},
+	{"-1", "THUMBS_DOWN"},
+	{"laugh", "LAUGH"},
+	{"hooray", "HOORAY"},
+	{"confused", "CONFUSED"},
+	{"heart", "HEART"},
+	{"rocket", "ROCKET"},
+	{"eyes", "EYES"},
 }
 
 // A draft is one comment as a client asks for it.
@@ -197,7 +203,7 @@ func (s *Sim) commented(ctx context.Context, p *pull, sha string) (commit, base 
 			return "", "", nil, "commit_id is not part of the pull request", nil
 		}
 	}
-	base = p.repo.git.mergeBase(ctx, p.base, commit)
+	base = p.repo.mergeBase(ctx, p.base, commit)
 	files, err = p.repo.diff(ctx, base, commit)
 	return commit, base, files, "", err
 }

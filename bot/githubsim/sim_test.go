@@ -26,7 +26,7 @@ var testKey = sync.OnceValues(func() (*rsa.PrivateKey, error) { return rsa.Gener
 // A world is a Sim with an App, a repository and a pull request in it.
 type world struct {
 	*Sim
-	t       *testing.T
+	t       testing.TB
 	ctx     context.Context
 	server  *httptest.Server
 	hooks   *receiver
@@ -61,7 +61,7 @@ func fullPermissions() map[string]string {
 	return map[string]string{"contents": "read", "pull_requests": "write", "checks": "write"}
 }
 
-func needGit(t *testing.T) {
+func needGit(t testing.TB) {
 	t.Helper()
 	if _, err := exec.LookPath("git"); err != nil {
 		if os.Getenv("DTYPEBOT_REQUIRE") == "all" {
@@ -80,7 +80,7 @@ func numbered(n int) string {
 	return b.String()
 }
 
-func newWorld(t *testing.T, change ...func(*Options, *AppOptions)) *world {
+func newWorld(t testing.TB, change ...func(*Options, *AppOptions)) *world {
 	t.Helper()
 	needGit(t)
 	w := &world{t: t, ctx: t.Context(), hooks: &receiver{status: http.StatusAccepted}}
@@ -145,7 +145,7 @@ func (w *world) connect() {
 	}
 }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
@@ -247,5 +247,46 @@ func githubCheck(head string) github.CreateCheckRunOptions {
 		Output: &github.CheckRunOutput{Title: github.String("One finding"), Summary: github.String("…"), Annotations: []*github.CheckRunAnnotation{{
 			Path: github.String("model.py"), StartLine: github.Int(10), EndLine: github.Int(10), AnnotationLevel: github.String("warning"), Message: github.String("here"),
 		}}},
+	}
+}
+
+// BenchmarkReview reads and writes what a review takes: files, one GraphQL
+// query with 50 blobs, a review, a check run.
+func BenchmarkReview(b *testing.B) {
+	w := newWorld(b)
+	files := map[string]string{}
+	for i := range 50 {
+		files[fmt.Sprintf("pkg/m%02d.py", i)] = numbered(200)
+	}
+	head, err := w.Commit(w.ctx, "acme", "models", CommitOptions{Branch: "feature", Files: files})
+	must(b, err)
+	v, _ := w.Pull(w.ctx, "acme", "models", w.pull)
+	query := "{ repository(owner: \"acme\", name: \"models\") { pullRequest(number: 1) { headRefOid reviewThreads(first: 100) { nodes { id } } }"
+	for i, f := range v.Files {
+		query += fmt.Sprintf(" b%d: object(oid: %q) { ... on Blob { text } }", i, f.SHA)
+	}
+	query += "} }"
+	calls := []struct {
+		name, method, path string
+		body               any
+	}{
+		{"files", "GET", "/repos/acme/models/pulls/1/files?per_page=100", nil},
+		{"graphql", "POST", "/graphql", map[string]any{"query": query}},
+		{"review", "POST", "/repos/acme/models/pulls/1/reviews", map[string]any{
+			"event": "COMMENT", "body": "b", "commit_id": head, "comments": []any{map[string]any{"path": "new.py", "line": 1, "body": "c"}},
+		}},
+		{"check", "POST", "/repos/acme/models/check-runs", githubCheck(head)},
+	}
+	for _, c := range calls {
+		b.Run(c.name, func(b *testing.B) {
+			w.mu.Lock()
+			w.opts.Limits.Core, w.rates = 1<<30, map[string]*rate{}
+			w.mu.Unlock()
+			for b.Loop() {
+				if status, o, _ := w.send(c.method, c.path, c.body); status/100 != 2 {
+					b.Fatal(status, o)
+				}
+			}
+		})
 	}
 }
