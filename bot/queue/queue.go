@@ -24,6 +24,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -113,7 +114,19 @@ type Queue struct {
 	log   *slog.Logger
 
 	reviews jetstream.Stream // REVIEW
+	refused atomic.Pointer[refusal]
 }
+
+// A refusal is a job that could not be stored, with none stored since.
+type refusal struct {
+	at  time.Time
+	err error
+}
+
+// refusalLimit is for how long a refusal makes the queue unready. It ends by
+// itself: whoever keeps webhooks away from an unready process would otherwise
+// never see it store one again.
+const refusalLimit = 30 * time.Second
 
 // Open creates the streams that do not exist yet and opens the queue.
 func Open(ctx context.Context, srv *Server, state State, o Options) (*Queue, error) {
@@ -198,8 +211,12 @@ func (q *Queue) Put(ctx context.Context, job bot.Job) error {
 		return fmt.Errorf("queue %s: the job has %d bytes, more than %d", job, len(data), maxJob)
 	}
 	if err := q.publish(ctx, reviewStream, subject, data); err != nil {
+		if !errors.Is(err, context.Canceled) { // by a client that went away
+			q.refused.Store(&refusal{time.Now(), err})
+		}
 		return fmt.Errorf("queue %s: %w", job, err)
 	}
+	q.refused.Store(nil)
 	return nil
 }
 
@@ -225,8 +242,15 @@ func (q *Queue) publish(ctx context.Context, stream, subject string, data []byte
 	return err
 }
 
-// Ready returns nil while jobs can be stored, else why they cannot.
-func (q *Queue) Ready(ctx context.Context) error { return q.srv.Ready(ctx) }
+// Ready returns nil while jobs can be stored, as far as is known, else why they
+// cannot. A server whose disk was full answers, but stores nothing until it is
+// started again; so what became of the last job counts too.
+func (q *Queue) Ready(ctx context.Context) error {
+	if r := q.refused.Load(); r != nil && time.Since(r.at) < refusalLimit {
+		return fmt.Errorf("queue: the last job could not be stored: %w", r.err)
+	}
+	return q.srv.Ready(ctx)
+}
 
 // A Depth says how much is in the queue.
 type Depth struct {

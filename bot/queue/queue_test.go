@@ -686,3 +686,36 @@ func TestPutRefuses(t *testing.T) {
 		t.Error("ready without a server")
 	}
 }
+
+// TestReadyTellsRefusal takes the stream away under a server that answers.
+func TestReadyTellsRefusal(t *testing.T) {
+	f := embedded(t)
+	f.put(1, "d")
+	if err := f.q.Ready(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.srv.JetStream().DeleteStream(t.Context(), "REVIEW"); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.q.Put(t.Context(), job(1, "d")); err == nil {
+		t.Fatal("stored without a stream")
+	}
+	if err := f.q.Ready(t.Context()); err == nil {
+		t.Error("ready although the last job was refused")
+	}
+	if _, err := queue.Open(t.Context(), f.srv, f.st, queue.Options{}); err != nil { // makes it again
+		t.Fatal(err)
+	}
+	f.put(1, "d")
+	if err := f.q.Ready(t.Context()); err != nil {
+		t.Errorf("after a job was stored: %v", err)
+	}
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := f.q.Put(gone, job(1, "d")); err == nil {
+		t.Error("stored for a client that is gone")
+	}
+	if err := f.q.Ready(t.Context()); err != nil {
+		t.Errorf("after a client went away: %v", err)
+	}
+}
