@@ -316,3 +316,20 @@ func TestTwoPullRequestsOfOneHead(t *testing.T) {
 		}
 	}
 }
+
+// A hundred and more threads are read to the last.
+func TestManyThreads(t *testing.T) {
+	w := newWorld(t)
+	w.reviewer.Config.MaxComments = 1000
+	var head strings.Builder
+	for i := range 130 {
+		fmt.Fprintf(&head, "x = MIX %d\n", i)
+	}
+	w.open(map[string]string{"a.py": "x = 1\n"}, map[string]string{"a.py": head.String()})
+	w.review("pull_request.opened")
+	posted := w.review("pull_request.edited")
+	wantCalls(t, posted.Calls, "files", "graphql", "graphql:threads")
+	if len(posted.Comments) != 0 {
+		t.Errorf("%d comments are posted again", len(posted.Comments))
+	}
+}

@@ -1,8 +1,11 @@
 package github_test
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"sync"
@@ -338,4 +341,47 @@ func TestSkippedIsNeverGreen(t *testing.T) {
 	if run := bot.Compose(got, check.Report{Files: 1}, noPlan, bot.Config{}).Check; run.Conclusion != "neutral" {
 		t.Errorf("conclusion %s", run.Conclusion)
 	}
+}
+
+// otherLastCommit answers as GitHub does when it lists another commit than the
+// head as a pull request's last one.
+type otherLastCommit struct{}
+
+func (otherLastCommit) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := http.DefaultTransport.RoundTrip(req)
+	if err != nil || !strings.HasSuffix(req.URL.Path, "/graphql") {
+		return resp, err
+	}
+	body, err := io.ReadAll(resp.Body)
+	resp.Body.Close()
+	if err != nil {
+		return nil, err
+	}
+	var answer map[string]any
+	if err := json.Unmarshal(body, &answer); err != nil {
+		return nil, err
+	}
+	repository := answer["data"].(map[string]any)["repository"].(map[string]any)
+	if pull, ok := repository["pullRequest"].(map[string]any); ok {
+		node := pull["commits"].(map[string]any)["nodes"].([]any)[0].(map[string]any)
+		node["commit"] = map[string]any{"oid": strings.Repeat("0", 40), "checkSuites": nil, "entry0": nil}
+	}
+	if body, err = json.Marshal(answer); err != nil {
+		return nil, err
+	}
+	resp.Body = io.NopCloser(bytes.NewReader(body))
+	resp.ContentLength = int64(len(body))
+	resp.Header.Del("Content-Length")
+	return resp, nil
+}
+
+func TestHeadIsNotListedLast(t *testing.T) {
+	w := newWorld(t)
+	w.transport = otherLastCommit{}
+	w.restart()
+	w.open(map[string]string{"a.py": "x = 1\n"}, map[string]string{"a.py": "x = MIX\n"})
+	posted := w.review("pull_request.opened")
+	wantCalls(t, posted.Calls, "files", "graphql", "graphql:head", "review", "check-run")
+	posted = w.review("pull_request.edited")
+	wantCalls(t, posted.Calls, "files", "graphql", "graphql:head")
 }
