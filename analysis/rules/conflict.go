@@ -144,7 +144,7 @@ func (f *finder) pair(op *interp.Op, a, b interp.Operand, covered bool) []confli
 		f.blame(&c)
 		return []conflict{c}
 	}
-	if op.Kind == interp.OpModule && strings.HasSuffix(op.Name, "Norm") {
+	if strings.HasSuffix(op.Name, "Norm") || strings.HasSuffix(op.Name, "_norm") {
 		return nil // float32 norms beside half activations are a choice
 	}
 	var out []conflict
@@ -311,19 +311,33 @@ func fromNumPy(v *interp.Value) bool {
 	return false
 }
 
-// localSign finds what in the function says that the root's dtype varies: the
-// device of a tensor was copied and its dtype not, a dtype is propagated
-// elsewhere in the function, or a word of half precision stands in it.
+// localSign finds what in the function says that the root's dtype varies. What
+// it takes depends on how the known dtype came about: a tensor created without
+// a dtype needs its device copied from another tensor, a dtype propagated
+// elsewhere in the function, or a word of half precision in it; a
+// literal dtype is meant; a cast must be followed by
+// arithmetic, for a cast right before the operation is meant for it. float64 is
+// chosen on purpose as long as nothing proves otherwise.
 func (f *finder) localSign(c *conflict) python.Node {
-	if c.make != nil && c.make.DeviceOf != nil {
-		return c.make.Call
-	}
-	s := c.op.Scope
-	if s == nil {
+	o := origin(c.part)
+	if d, ok := c.part.DType.Exact(); ok && d == dtype.Float64 {
 		return nil
 	}
-	if u := upcast(c); u != nil {
-		return u
+	s := c.op.Scope
+	if s == nil || c.op.Autocast.State == interp.AutocastOff && !outside(c.keep.Value) {
+		return nil
+	}
+	switch {
+	case o.Make != nil && o.Make.DType:
+		return nil // float32 was asked for
+	case o.Make != nil && copiesDevice(o.Make, c):
+		return o.Make.Call
+	case c.cause == causePromoted:
+	case o.How == interp.HowCast || o.How == interp.HowPromote || o.How == interp.HowOther:
+		if !outside(c.keep.Value) {
+			return nil
+		}
+		return upcast(c)
 	}
 	if len(s.Propagates) > 0 {
 		return s.Propagates[0]
@@ -341,10 +355,45 @@ func (f *finder) localSign(c *conflict) python.Node {
 	return nil
 }
 
-// upcast finds the cast to float32 of a value whose dtype varies, where the
-// result meets a value of a dtype that varies too: whoever casts up knows that
-// the value may be narrower. Against a module's parameters it says nothing,
-// since images are cast to float32 as well.
+// copiesDevice reports whether a factory takes the device of a tensor that has
+// the other dtype, or at least of something that certainly is a tensor:
+// args.device says nothing.
+func copiesDevice(m *interp.Creation, c *conflict) bool {
+	v := m.DeviceOf
+	if v == nil || v.Kind != interp.KindTensor && v.Kind != interp.KindOpen {
+		return false
+	}
+	if v.Kind == interp.KindTensor {
+		return true
+	}
+	for _, r := range v.Tensor().DType.Roots() {
+		if slices.Contains(c.keep.Value.DType.Roots(), r) || slices.Contains(c.odd.Value.DType.Roots(), r) {
+			return true
+		}
+	}
+	return false
+}
+
+// outside reports whether a value came into an autocast(enabled=False) region
+// from outside: a parameter of the function. What modules compute inside has
+// the dtype of their parameters, which are float32 where autocast is used.
+func outside(v *interp.Value) bool {
+	for i := 0; i < 60 && v != nil; i++ {
+		if v.How == interp.HowParam {
+			return true
+		}
+		if v.How != interp.HowKeep || len(v.From) == 0 {
+			return false
+		}
+		v = v.From[0]
+	}
+	return false
+}
+
+// upcast finds where a value of a dtype that varies was made float32 to be
+// computed with, and then meets a value whose dtype varies too: whoever casts
+// up knows that the value may be narrower. A module's parameters are no such
+// value, since images are cast to float32 as well.
 func upcast(c *conflict) python.Node {
 	if c.op.Kind == interp.OpModule || c.part != c.odd.Value {
 		return nil
@@ -352,13 +401,19 @@ func upcast(c *conflict) python.Node {
 	if r, ok := c.keep.Value.DType.Root(); ok && strings.HasPrefix(r.Name, "self.") {
 		return nil
 	}
+	computed := false
 	v := c.part
 	for i := 0; i < 60 && v != nil && len(v.From) > 0; i++ {
-		if v.How == interp.HowCast {
-			if d, ok := v.DType.Exact(); ok && d == dtype.Float32 && len(v.From[0].DType.Roots()) > 0 {
+		switch v.How {
+		case interp.HowCast:
+			// softmax(x, dtype=float32) computes and casts at once.
+			computed = computed || !strings.HasPrefix(v.Op, ".")
+			if d, ok := v.DType.Exact(); ok && d == dtype.Float32 && computed && len(v.From[0].DType.Roots()) > 0 {
 				return v.At
 			}
 			return nil
+		case interp.HowPromote:
+			computed = true
 		}
 		v = v.From[0]
 	}

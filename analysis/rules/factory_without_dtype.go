@@ -51,7 +51,7 @@ meets it inside an autocast region.
 				what = code(n)
 			}
 			message := fmt.Sprintf("%s is created without a dtype, so it is float32 whatever dtype %s has.", what, keep)
-			if c.make.DeviceOf != nil {
+			if copiesDevice(c.make, &c) {
 				message = fmt.Sprintf("%s takes the device of %s but not its dtype: it is float32.", what, keep)
 			}
 			if _, exact := c.keep.Value.DType.Exact(); exact {

@@ -186,7 +186,7 @@ func factoryFix(p *analysis.Pass, c *conflict) (*analysis.Fix, string) {
 	ref, ok := "", false
 	like := ""
 	for _, v := range append([]*interp.Value{m.DeviceOf}, m.ShapeOf...) {
-		if v == nil {
+		if v == nil || v.Kind != interp.KindTensor && v.Kind != interp.KindOpen {
 			continue
 		}
 		if n, found := nameFor(m.InScope, v); found && tensorType(v).Equal(want) {
