@@ -373,14 +373,20 @@ func (g *gitDir) writeCommit(ctx context.Context, parent string, changes []chang
 	if parent != "" {
 		args = append(args, "-p", parent)
 	}
-	sha, err := runGit(ctx, g.path, []byte(message+"\n"), []string{
-		"GIT_AUTHOR_NAME=" + author.Name, "GIT_AUTHOR_EMAIL=" + author.Email, "GIT_AUTHOR_DATE=" + gitDate(author.When),
-		"GIT_COMMITTER_NAME=" + committer.Name, "GIT_COMMITTER_EMAIL=" + committer.Email, "GIT_COMMITTER_DATE=" + gitDate(committer.When),
-	}, args...)
+	who := append(author.env()[:3], committer.env()[3:]...)
+	sha, err := runGit(ctx, g.path, []byte(message+"\n"), who, args...)
 	if err != nil {
 		return "", err
 	}
 	return strings.TrimSpace(string(sha)), nil
+}
+
+// env makes a commit the signature's, as author (the first three) and committer.
+func (g signature) env() []string {
+	return []string{
+		"GIT_AUTHOR_NAME=" + g.Name, "GIT_AUTHOR_EMAIL=" + g.Email, "GIT_AUTHOR_DATE=" + gitDate(g.When),
+		"GIT_COMMITTER_NAME=" + g.Name, "GIT_COMMITTER_EMAIL=" + g.Email, "GIT_COMMITTER_DATE=" + gitDate(g.When),
+	}
 }
 
 func gitDate(t time.Time) string { return strconv.FormatInt(t.Unix(), 10) + " +0000" }

@@ -380,7 +380,7 @@ func (x *execution) query() *gqlObject {
 		"viewer": lazy(func() any { // GitHub types the viewer as User even for an App
 			o := x.user(x.caller.user())
 			o.kind = "User"
-			o.fields["name"] = nil
+			o.fields["login"] = x.caller.user().login // with "[bot]", unlike an author's
 			return o
 		}),
 		"rateLimit": lazy(func() any {

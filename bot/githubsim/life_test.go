@@ -652,3 +652,62 @@ func TestLostAnswer(t *testing.T) {
 		t.Error("the request had no effect")
 	}
 }
+
+func TestMergeQueue(t *testing.T) {
+	w := newWorld(t, func(_ *Options, a *AppOptions) { a.Events = append(a.Events, "merge_group") })
+	id := w.note("model.py", 0, 10, Right, "```suggestion\nx\n```")
+	sha, err := w.QueueMerge(w.ctx, "acme", "models", w.pull, "dev")
+	must(t, err)
+	if text, err := w.File("acme", "models", sha, "new.py"); err != nil || !strings.HasPrefix(text, "import torch") {
+		t.Errorf("the merge has %q %v", text, err)
+	}
+	if _, err := w.CommitSuggestion(w.ctx, "acme", "models", w.pull, id, "dev"); err == nil || !strings.Contains(err.Error(), "queued to merge") {
+		t.Errorf("a suggestion while queued: %v", err)
+	}
+	must(t, w.Wait(waitContext(t)))
+	for _, d := range w.Deliveries() {
+		if d.Event != "merge_group" {
+			continue
+		}
+		event, err := github.ParseWebHook(d.Event, d.Payload)
+		must(t, err)
+		e := event.(*github.MergeGroupEvent)
+		if d.Action != "checks_requested" || e.GetMergeGroup().GetHeadSHA() != sha || e.GetMergeGroup().GetBaseRef() != "refs/heads/main" {
+			t.Errorf("event %v", e)
+		}
+		return
+	}
+	t.Error("no merge_group")
+}
+
+// Buttons of a check run reach its App, whatever it asked for.
+func TestButtons(t *testing.T) {
+	w := newWorld(t, func(_ *Options, a *AppOptions) { a.Events = []string{"pull_request"} })
+	opts := githubCheck(w.head)
+	opts.Actions = []*github.CheckRunAction{{Label: "Fix all", Description: "Commit every fix", Identifier: "fix-all"}}
+	run, _, err := w.client.Checks.CreateCheckRun(w.ctx, "acme", "models", opts)
+	must(t, err)
+	w.foreignRun()
+	must(t, w.RerequestCheckRun("acme", "models", run.GetID(), "dev"))
+	must(t, w.RequestAction("acme", "models", run.GetID(), "fix-all", "dev"))
+	must(t, w.RerequestCheckSuite("acme", "models", w.head, w.app.ID, "dev"))
+	if err := w.RequestAction("acme", "models", run.GetID(), "other", "dev"); err == nil {
+		t.Error("an action that is not offered")
+	}
+	must(t, w.Wait(waitContext(t)))
+	got := ""
+	for _, d := range w.Deliveries() {
+		if !strings.HasPrefix(d.Event, "check_") || d.Action == "requested" {
+			continue
+		}
+		got += d.App + " " + d.Event + "." + d.Action + "\n"
+		event, err := github.ParseWebHook(d.Event, d.Payload)
+		must(t, err)
+		if e, okay := event.(*github.CheckRunEvent); okay && (e.GetCheckRun().GetExternalID() != "pr=1" || e.GetSender().GetLogin() != "dev" || e.GetCheckRun().GetApp().GetID() != w.app.ID) {
+			t.Errorf("event %v", e)
+		}
+	}
+	if want := "dtype-bot check_run.rerequested\ndtype-bot check_run.requested_action\ndtype-bot check_suite.rerequested\n"; got != want {
+		t.Errorf("events\n%s", got)
+	}
+}

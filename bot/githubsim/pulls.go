@@ -31,6 +31,7 @@ type pull struct {
 	comments        []*issueComment
 	labels          []string
 	timeline        []Event
+	queued          bool // waits in the merge queue
 }
 
 // An Event is an entry of a pull request's timeline, beside its reviews,
@@ -218,7 +219,7 @@ func (s *Sim) ClosePull(ctx context.Context, owner, name string, number int, log
 		if p.state == "closed" {
 			return refusal("pull request %d is closed already", number)
 		}
-		p.state, p.closed = "closed", s.now()
+		p.state, p.closed, p.queued = "closed", s.now(), false
 		p.event(s, "closed", s.user(login, ""), "", "")
 		s.emitPull(ctx, p, "closed", s.user(login, ""), nil)
 		return nil
@@ -295,6 +296,49 @@ func (s *Sim) EditPull(ctx context.Context, owner, name string, number int, titl
 		s.emitPull(ctx, p, "edited", s.user(login, ""), obj{"changes": changes})
 		return nil
 	})
+}
+
+// QueueMerge puts a pull request into the merge queue: its merge with the base
+// branch gets a branch of its own, and merge_group.checks_requested is sent.
+// It gives that merge's commit.
+func (s *Sim) QueueMerge(ctx context.Context, owner, name string, number int, login string) (string, error) {
+	var sha string
+	err := s.change(owner, name, number, func(p *pull) error {
+		if p.state != "open" || p.draft || p.queued {
+			return refusal("pull request %d cannot be merged", number)
+		}
+		base := p.repo.heads["refs/heads/"+p.baseRef]
+		tree, err := p.repo.git.run(ctx, "merge-tree", "--write-tree", base, p.head)
+		if err != nil {
+			return refusal("pull request %d has conflicts", number)
+		}
+		who := s.signature(s.user(login, ""))
+		message := fmt.Sprintf("Merge pull request #%d from %s/%s", number, p.headRepo.owner.login, p.headRef)
+		out, err := runGit(ctx, p.repo.git.path, []byte(message+"\n"), who.env(), "commit-tree", strings.TrimSpace(tree), "-p", base, "-p", p.head)
+		if err != nil {
+			return fmt.Errorf("queue pull request %d: %w", number, err)
+		}
+		sha = strings.TrimSpace(string(out))
+		ref := fmt.Sprintf("refs/heads/gh-readonly-queue/%s/pr-%d-%s", p.baseRef, number, base)
+		if err := s.push(ctx, p.repo, ref, sha, s.user(login, "")); err != nil {
+			return fmt.Errorf("queue pull request %d: %w", number, err)
+		}
+		p.queued = true
+		info, err := p.repo.git.commit(sha)
+		if err != nil {
+			return fmt.Errorf("queue pull request %d: %w", number, err)
+		}
+		s.emit(p.repo, "merge_group", "checks_requested", s.user(login, ""), obj{"merge_group": obj{
+			"head_sha": sha, "head_ref": ref, "base_sha": base, "base_ref": "refs/heads/" + p.baseRef,
+			"head_commit": obj{
+				"id": sha, "tree_id": info.Tree, "message": info.Message, "timestamp": stamp(info.Author.When),
+				"author":    obj{"name": info.Author.Name, "email": info.Author.Email},
+				"committer": obj{"name": info.Committer.Name, "email": info.Committer.Email},
+			},
+		}})
+		return nil
+	})
+	return sha, err
 }
 
 // SetLabels replaces the labels of a pull request.

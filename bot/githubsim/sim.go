@@ -69,6 +69,7 @@ type Sim struct {
 	background sync.WaitGroup
 	rates      map[string]*rate
 	requests   int64
+	open       int // requests being answered
 	table      []*route
 	closed     bool
 }
@@ -76,12 +77,14 @@ type Sim struct {
 // A Call is one request that the API answered.
 type Call struct {
 	Method  string
-	Route   string // the pattern, e.g. "/repos/{owner}/{repo}/pulls/{pull_number}/files"; "/graphql" for GraphQL
-	Path    string // with the query
-	Status  int    // 0 when a fault dropped the connection
-	Request string // X-GitHub-Request-Id
-	App     string // slug of the App that called, "" if nobody was recognised
-	Body    string // of the request
+	Route   string    // the pattern, e.g. "/repos/{owner}/{repo}/pulls/{pull_number}/files"; "/graphql" for GraphQL
+	Path    string    // with the query
+	Status  int       // 0 when a fault dropped the connection
+	Request string    // X-GitHub-Request-Id
+	App     string    // slug of the App that called, "" if nobody was recognised
+	Body    string    // of the request
+	At      time.Time // when it came, by Options.Clock
+	Beside  int       // other requests that were being answered when it came
 }
 
 // A Fault replaces or delays one answer.
@@ -365,9 +368,16 @@ type route struct {
 func (s *Sim) serve(w http.ResponseWriter, r *http.Request, rt *route) {
 	s.mu.Lock()
 	s.requests++
+	s.open++
+	arrived, beside := s.opts.Clock(), s.open-1
 	requestID := fmt.Sprintf("%04X:%06X:%08X", 0xC0DE, s.requests, s.requests*2654435761%0xFFFFFFFF)
 	ask := s.fault
 	s.mu.Unlock()
+	defer func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.open--
+	}()
 	var fault *Fault
 	if ask != nil {
 		fault = ask(r)
@@ -390,7 +400,7 @@ func (s *Sim) serve(w http.ResponseWriter, r *http.Request, rt *route) {
 	if name == "" {
 		name = strings.ReplaceAll(rt.pattern, "...}", "}")
 	}
-	logged := Call{Method: r.Method, Route: name, Path: r.URL.RequestURI(), Request: requestID, Body: string(body)}
+	logged := Call{Method: r.Method, Route: name, Path: r.URL.RequestURI(), Request: requestID, Body: string(body), At: arrived, Beside: beside}
 	record := func(status int, c *call) {
 		logged.Status = status
 		if c != nil && c.route.name != "" {
@@ -418,7 +428,8 @@ func (s *Sim) serve(w http.ResponseWriter, r *http.Request, rt *route) {
 		sendFault(w, fault, requestID)
 		return
 	}
-	c := &call{Sim: s, ctx: r.Context(), r: r, body: body, route: rt}
+	// A request that came whole is done to its end, even if the client goes.
+	c := &call{Sim: s, ctx: s.context, r: r, body: body, route: rt}
 	s.mu.Lock()
 	rep := s.answer(c)
 	s.mu.Unlock()

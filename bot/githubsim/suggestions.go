@@ -179,6 +179,8 @@ func applicable(cm *comment) (suggestion, string) {
 		return suggestion{}, "This comment has no suggestion."
 	case t.pull.state != "open":
 		return suggestion{}, "Suggestions cannot be applied while the pull request is closed."
+	case t.pull.queued:
+		return suggestion{}, "Suggestions cannot be applied while the pull request is queued to merge."
 	case cm.review.pending():
 		return suggestion{}, "Suggestions cannot be applied from pending reviews."
 	case t.applied, t.resolvedBy != nil:
