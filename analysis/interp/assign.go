@@ -89,7 +89,7 @@ func (e *evaluator) bind(t python.Expr, v *Value, s python.Stmt) {
 }
 
 func (e *evaluator) record(at python.Node, name string, v *Value, s python.Stmt) {
-	if s == nil {
+	if s == nil || e.frame.dead {
 		return
 	}
 	m := e.assigned[s]

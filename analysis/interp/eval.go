@@ -44,6 +44,8 @@ type evaluator struct {
 	deflt     dtype.Type
 	pending   []*Function
 	funcs     map[*python.FuncDef]*Function
+	raises    map[python.Node]*Raise
+	stop      bool // Options.Stop
 }
 
 // Eval evaluates a whole file. It never fails: what it does not understand is
@@ -56,6 +58,7 @@ func Eval(tree *python.File, opts Options) *Facts {
 	e := &evaluator{
 		file: tree, facts: &Facts{Tree: tree}, ops: map[python.Node]*Op{}, roots: map[python.Node]*dtype.Root{},
 		assigned: map[python.Node]map[string]int{}, funcs: map[*python.FuncDef]*Function{}, steps: steps, deflt: dtype.Default,
+		raises: map[python.Node]*Raise{}, stop: opts.Stop,
 	}
 	if changesDefault(tree) {
 		e.deflt = dtype.Unknown
@@ -79,6 +82,16 @@ func Eval(tree *python.File, opts Options) *Facts {
 			return p.End < q.End
 		}
 		return a.Kind < b.Kind
+	})
+	for _, r := range e.raises {
+		e.facts.Raises = append(e.facts.Raises, r)
+	}
+	sort.Slice(e.facts.Raises, func(i, j int) bool {
+		p, q := e.facts.Raises[i].At.Pos(), e.facts.Raises[j].At.Pos()
+		return p.Start < q.Start || p.Start == q.Start && p.End < q.End
+	})
+	sort.SliceStable(e.facts.Assigned, func(i, j int) bool {
+		return e.facts.Assigned[i].At.Pos().Start < e.facts.Assigned[j].At.Pos().Start
 	})
 	sort.SliceStable(e.facts.Scopes, func(i, j int) bool { return e.facts.Scopes[i].start() < e.facts.Scopes[j].start() })
 	e.facts.Exhausted = e.steps <= 0

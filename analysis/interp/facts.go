@@ -10,6 +10,10 @@ type Options struct {
 	// Steps bounds the work: how many expressions may be evaluated. Zero
 	// means 200 per line of source, and at least 200,000.
 	Steps int
+	// Stop ends a path at an operation that certainly raises, as running it
+	// would. Without it the evaluation goes on behind the operation as if its
+	// operands agreed, so that one fault does not hide the next.
+	Stop bool
 }
 
 // Facts is what the evaluator found in one file.
@@ -23,6 +27,9 @@ type Facts struct {
 	Scopes []*Scope
 	// Assigned lists what is known of each assigned name, in order.
 	Assigned []Assigned
+	// Raises are the operations that PyTorch refuses for the dtypes of their
+	// operands, in the order of the source.
+	Raises []*Raise
 	// Exhausted says that the budget ran out; what was not evaluated is silent.
 	Exhausted bool
 }
@@ -33,6 +40,17 @@ type Assigned struct {
 	At    python.Node
 	Name  string
 	Value *Value
+}
+
+// A Raise is an operation that PyTorch refuses for the dtypes of its operands.
+type Raise struct {
+	Scope *Scope
+	Stmt  python.Stmt // the innermost statement
+	At    python.Node // the operation
+	// Certain says that it raises whenever it is reached, on every device;
+	// otherwise it depends on the path or on a missing kernel.
+	Certain bool
+	Text    string // what is refused, in the words of a message
 }
 
 // OpKind says how an operation treats a dtype that does not fit.

@@ -219,8 +219,10 @@ func (f *finder) known(v *interp.Value) *interp.Value {
 	if closed(v.DType) {
 		return v
 	}
-	if !v.DType.Promoted() {
-		return nil
+	for _, a := range v.DType.Alternatives() {
+		if !a.Promoted() && !closed(a) {
+			return nil // on some path it has a root's dtype
+		}
 	}
 	return f.widest(v, map[*interp.Value]bool{}, 0)
 }
@@ -439,18 +441,23 @@ func (f *finder) sibling(op *interp.Op) (conflict, bool) {
 		}
 	}
 	var odd []interp.Operand
-	agree := 0
+	agree, target := 0, false
+	if _, exact := to.Exact(); exact {
+		target = true
+	}
 	for _, o := range op.Operands {
 		switch {
 		case o.Value.DType.Equal(to):
 			agree++
+			// The dtype that the others are cast to is that of an operand.
+			target = target || origin(o.Value).How != interp.HowCast
 		case floating(o.Value.DType) && dtype.Relate(o.Value.DType, to) == dtype.Apart:
 			odd = append(odd, o)
 		default:
 			return conflict{}, false
 		}
 	}
-	if len(odd) != 1 || agree < 2 {
+	if len(odd) != 1 || agree < 2 || !target {
 		return conflict{}, false
 	}
 	if of, ok := odd[0].Value.DType.Root(); ok && strings.HasPrefix(of.Name, "self.") {

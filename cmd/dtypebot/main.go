@@ -53,7 +53,9 @@ func newRoot() *cobra.Command {
 // verbs are the constructors of the verbs, in the order of the help text.
 var verbs = []func() *cobra.Command{
 	newServe,
+	newDemo,
 	newCheck,
+	newInfer,
 	newRules,
 	newVersion,
 }

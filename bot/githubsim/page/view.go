@@ -71,22 +71,21 @@ type userView struct {
 }
 
 type threadView struct {
-	Anchor    string
-	Comment   int64 // the first one's id
-	Path      string
-	Where     string // "line 12" or "lines 3–9"
-	Link      string // to the place in the files, "" while outdated
-	Lines     []line // of the diff above the comment
-	Outdated  bool
-	Resolved  bool
-	Applied   bool
-	By        string // who resolved it
-	Folded    bool
-	Comments  []commentView
-	Tab       string
-	Action    string // address of the pull request, for the buttons
-	InFiles   bool
-	last, end int // lines at the head
+	Anchor   string
+	Comment  int64 // the first one's id
+	Path     string
+	Where    string // "line 12" or "lines 3–9"
+	Link     string // to the place in the files, "" while outdated
+	Lines    []line // of the diff above the comment
+	Outdated bool
+	Resolved bool
+	Applied  bool
+	By       string // who resolved it
+	Folded   bool
+	Comments []commentView
+	Tab      string
+	Action   string // address of the pull request, for the buttons
+	InFiles  bool
 }
 
 // State is a word for the thread's label.
@@ -264,7 +263,7 @@ func (p *Page) thread(id pullID, view githubsim.PullView, t githubsim.ThreadView
 	first := t.Comments[0]
 	v := threadView{
 		Anchor: anchor(first.ID), Comment: first.ID, Path: t.Path, Outdated: t.Outdated, Resolved: t.Resolved, Applied: t.Applied, By: t.ResolvedBy,
-		Folded: t.Outdated || t.Resolved, Tab: tab, Action: id.URL(), InFiles: tab == "files", last: t.Line,
+		Folded: t.Outdated || t.Resolved, Tab: tab, Action: id.URL(), InFiles: tab == "files",
 	}
 	from, to := t.StartLine, t.Line
 	if t.Outdated {
