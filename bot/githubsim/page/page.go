@@ -110,7 +110,7 @@ func (p *Page) routes() error {
 		return fmt.Errorf("read the page's assets: %w", err)
 	}
 	const pull = "/{owner}/{name}/pull/{number}"
-	p.mux.Handle("GET /-/", http.StripPrefix("/-/", http.FileServerFS(assets)))
+	p.mux.Handle("GET /-/{file}", http.StripPrefix("/-/", http.FileServerFS(assets)))
 	p.mux.HandleFunc("GET /{$}", p.list)
 	p.mux.HandleFunc("GET /{owner}/{name}", p.list)
 	p.mux.HandleFunc("GET "+pull, p.show("conversation"))
