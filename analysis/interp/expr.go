@@ -619,5 +619,8 @@ func (e *evaluator) addOp(at python.Node, kind OpKind, name, written string, res
 		result.At = at
 	}
 	e.ops[at] = op
+	if kind == OpRefuses || kind == OpModule || kind == OpIndexPut {
+		e.judge(at, differ(written, operands))
+	}
 	return op
 }

@@ -1,0 +1,165 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/dtypebot/dtypebot/analysis/interp"
+	"github.com/dtypebot/dtypebot/analysis/python"
+)
+
+func newInfer() *cobra.Command {
+	format := "text"
+	cmd := &cobra.Command{
+		Use:   "infer FILE",
+		Short: "Print what the evaluator knows: the dtype of every assigned name, and what raises",
+		Long: `Infer evaluates one Python file and prints the dtype of every name that is
+assigned, in order, with the steps that led to it, and the statements that
+PyTorch refuses.
+
+All assigned names are listed: kind says what they hold. A dtype is one of
+PyTorch's names, "of:NAME" for the unknown dtype of a definition, "default" for
+torch.get_default_dtype(), "promote(…)" for the promotion of several, or
+"unknown"; several stand for several paths. Python's numbers have the dtype
+that they would have as a tensor. What is no tensor, array, number, dtype or
+module has none.
+
+Statements behind one that certainly raises are not listed. What is refused
+"certain"ly is refused whenever it is reached, what is "likely" refused depends
+on the path or on a kernel that the CPU of the measured version lacks.`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, paths []string) error {
+			switch format {
+			case "text", "json":
+			default:
+				return fmt.Errorf("--format %q: want text or json", format)
+			}
+			source, err := os.ReadFile(paths[0])
+			if err != nil {
+				return err
+			}
+			tree, err := python.Parse(string(source))
+			if err != nil {
+				return fmt.Errorf("parse %s: %w", paths[0], err)
+			}
+			facts := interp.Eval(tree, interp.Options{Stop: true})
+			if facts.Exhausted {
+				return errors.New(paths[0] + " is too large to be evaluated whole")
+			}
+			known := inferred(paths[0], facts)
+			if format == "json" {
+				enc := json.NewEncoder(cmd.OutOrStdout())
+				enc.SetEscapeHTML(false)
+				enc.SetIndent("", " ")
+				return enc.Encode(known)
+			}
+			return known.text(cmd.OutOrStdout())
+		},
+	}
+	cmd.Flags().StringVar(&format, "format", format, "text or json")
+	return cmd
+}
+
+// An inference is the JSON form of infer (INTERFACES: infer --format json).
+type inference struct {
+	Version int             `json:"version"`
+	Values  []inferredValue `json:"values"`
+	Raises  []inferredRaise `json:"raises"`
+}
+
+type inferredValue struct {
+	Scope  string         `json:"scope"`
+	Line   int            `json:"line"`
+	Name   string         `json:"name"`
+	Kind   string         `json:"kind"`
+	Dtypes []string       `json:"dtypes"`
+	Rank   string         `json:"rank"`
+	Story  []inferredStep `json:"story"`
+}
+
+type inferredStep struct {
+	Path string `json:"path"`
+	Line int    `json:"line"`
+	Text string `json:"text"`
+}
+
+type inferredRaise struct {
+	Scope     string `json:"scope"`
+	Line      int    `json:"line"`
+	Certainty string `json:"certainty"`
+	Text      string `json:"text"`
+}
+
+func inferred(path string, facts *interp.Facts) inference {
+	out := inference{Version: 1, Values: []inferredValue{}, Raises: []inferredRaise{}}
+	tree := facts.Tree
+	for _, a := range facts.Assigned {
+		v := inferredValue{
+			Scope: a.Scope.Name, Line: tree.Line(a.At.Pos().Start), Name: a.Name, Kind: a.Value.Kind.String(),
+			Dtypes: []string{}, Rank: "?", Story: []inferredStep{},
+		}
+		if t := a.Value.Tensor().DType; !t.Empty() {
+			v.Dtypes = t.Strings()
+		}
+		switch a.Value.Kind {
+		case interp.KindUnknown:
+			v.Dtypes = []string{"unknown"}
+		case interp.KindTensor, interp.KindArray:
+			v.Rank = a.Value.Rank.String()
+		case interp.KindNumber, interp.KindNumPy:
+			v.Rank = "0"
+		}
+		for _, s := range a.Value.Story() {
+			v.Story = append(v.Story, inferredStep{Path: path, Line: tree.Line(s.At.Pos().Start), Text: s.Text})
+		}
+		out.Values = append(out.Values, v)
+	}
+	for _, r := range facts.Raises {
+		certainty := "likely"
+		if r.Certain {
+			certainty = "certain"
+		}
+		out.Raises = append(out.Raises, inferredRaise{Scope: r.Scope.Name, Line: tree.Line(r.Stmt.Pos().Start), Certainty: certainty, Text: r.Text})
+	}
+	return out
+}
+
+// text prints a table of the values and the raises together, by line.
+func (in inference) text(w io.Writer) error {
+	tw := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
+	fmt.Fprintln(tw, "LINE\tSCOPE\tNAME\tKIND\tDTYPE\tRANK\tSTORY")
+	values, raises := in.Values, in.Raises
+	scope := func(s string) string {
+		if s == "" {
+			return "-"
+		}
+		return s
+	}
+	for len(values)+len(raises) > 0 {
+		if len(values) == 0 || len(raises) > 0 && raises[0].Line <= values[0].Line {
+			r := raises[0]
+			raises = raises[1:]
+			fmt.Fprintf(tw, "%d\t%s\t!\traises\t%s\t\t%s\n", r.Line, scope(r.Scope), r.Certainty, r.Text)
+			continue
+		}
+		v := values[0]
+		values = values[1:]
+		steps := make([]string, len(v.Story))
+		for i, s := range v.Story {
+			steps[i] = fmt.Sprintf("%s (line %d)", s.Text, s.Line)
+		}
+		dtypes := strings.Join(v.Dtypes, "|")
+		if dtypes == "" {
+			dtypes = "-"
+		}
+		fmt.Fprintf(tw, "%d\t%s\t%s\t%s\t%s\t%s\t%s\n", v.Line, scope(v.Scope), v.Name, v.Kind, dtypes, v.Rank, strings.Join(steps, " < "))
+	}
+	return tw.Flush()
+}
