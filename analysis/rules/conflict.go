@@ -457,6 +457,11 @@ func (f *finder) sibling(op *interp.Op) (conflict, bool) {
 			return conflict{}, false
 		}
 	}
+	if len(odd) == 1 {
+		if how := origin(odd[0].Value).How; how != interp.HowParam && how != interp.HowAttr {
+			return conflict{}, false // what a module or a function gave may well follow the others
+		}
+	}
 	if len(odd) != 1 || agree < 2 || !target {
 		return conflict{}, false
 	}
