@@ -105,6 +105,11 @@ func TestCommentsFollowTheirLines(t *testing.T) {
 	})
 	must(t, err)
 	expect("after a force push", "0-11 false", "0-0 true", "0-10 false", "0-9 false")
+	// The head that was pushed away is no place for a review.
+	status, o, _ := w.send("POST", "/repos/acme/models/pulls/1/reviews", map[string]any{"event": "COMMENT", "body": "late", "commit_id": w.head})
+	if status != 422 || !strings.Contains(fmt.Sprint(o["errors"]), "not part of the pull request") {
+		t.Errorf("a review of a former head: %d %v", status, o)
+	}
 	v := w.view()
 	if v.Reviews[0].Commit != v.HeadSHA {
 		t.Errorf("the review names %s, not the head that replaced its commit", v.Reviews[0].Commit)
