@@ -30,10 +30,11 @@ type Posted struct {
 	Calls    []string        // the API calls made, by name, in order: Snapshot's, then Post's
 }
 
-// An Analyser finds the mistakes of the files and plans what to say of them. It
-// reads nothing but its arguments. An error means that it could not finish
-// (time, memory); a file that cannot be analysed is a Skip in the report.
-type Analyser func(ctx context.Context, files []analysis.File) (check.Report, suggestions.Plan, error)
+// An Analyser finds the mistakes of the files and plans what to say of them.
+// deleted are the texts of the Python files that the change deletes. It reads
+// nothing but its arguments. An error means that it could not finish (time,
+// memory); a file that cannot be analysed is a Skip in the report.
+type Analyser func(ctx context.Context, files []analysis.File, deleted []string) (check.Report, suggestions.Plan, error)
 
 // A Reviewer is the whole pipe for one job. All fields are needed.
 type Reviewer struct {
@@ -53,7 +54,7 @@ func (r *Reviewer) Review(ctx context.Context, job Job) (Posted, error) {
 	var report check.Report
 	var plan suggestions.Plan
 	if len(snapshot.Files) > 0 {
-		if report, plan, err = r.Analyse(ctx, snapshot.Files); err != nil {
+		if report, plan, err = r.Analyse(ctx, snapshot.Files, snapshot.Deleted); err != nil {
 			return Posted{Calls: snapshot.Calls}, border("analyse "+job.String(), err)
 		}
 	}

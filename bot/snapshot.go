@@ -8,24 +8,27 @@ import (
 // A Snapshot is everything that was read from GitHub for one job, all of one
 // head. It is complete or there is an error; it never changes.
 type Snapshot struct {
-	Job        Job
-	Owner      string // as GitHub says now
-	Name       string
-	Pull       int
-	Title      string
-	Head       string // sha of the head commit, all files below are of it
-	Base       string // sha of the base branch's commit
-	State      string // "open" or "closed"
-	Draft      bool
-	Fork       bool // the head lives in another repository
-	Author     string
-	Files      []analysis.File // Python files that the pull request adds or changes
-	Changed    int             // files that the pull request changes, of any kind
-	Skipped    []check.Skip    // files that could not be read, and why
-	Threads    []Thread        // own review threads
-	CheckRuns  []CheckRun      // own check runs of Head, newest first
-	Calls      []string        // the API calls made, by name, in order
-	Incomplete string          // why the snapshot is not the whole pull request, "" if it is
+	Job    Job
+	Owner  string // as GitHub says now
+	Name   string
+	Pull   int
+	Title  string
+	Head   string // sha of the head commit, all files below are of it
+	Base   string // sha of the base branch's commit
+	State  string // "open" or "closed"
+	Draft  bool
+	Fork   bool // the head lives in another repository
+	Author string
+	Files  []analysis.File // Python files that the pull request adds or changes
+	// Deleted are the texts of the Python files that the pull request deletes, as
+	// far as GitHub shows them: code that comes from them is moved, not new.
+	Deleted    []string
+	Changed    int          // files that the pull request changes, of any kind
+	Skipped    []check.Skip // files that could not be read, and why
+	Threads    []Thread     // own review threads
+	CheckRuns  []CheckRun   // own check runs of Head, newest first
+	Calls      []string     // the API calls made, by name, in order
+	Incomplete string       // why the snapshot is not the whole pull request, "" if it is
 	// URL is the repository's address for people, e.g.
 	// https://github.com/owner/name; "" when it was not read, which is only so
 	// when the pull request touches no Python file.

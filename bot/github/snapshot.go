@@ -147,6 +147,7 @@ func (s *session) look(ctx context.Context, job bot.Job, owner, name string) (bo
 		State:   "open",
 		Changed: len(listed),
 		Skipped: skipped,
+		Deleted: deleted(listed),
 	}
 	untouched := len(files) == 0 && len(skipped) == 0
 	if untouched && head != "" && !moved && len(listed) < maxListed && s.app.first(job, head) {
@@ -366,6 +367,32 @@ func python(files []*github.CommitFile) (out []wanted, skipped []check.Skip) {
 		})
 	}
 	return out, skipped
+}
+
+// deleted returns the texts of the Python files that the pull request deletes.
+// A deleted file's patch holds all of it, so none is fetched; of one whose patch
+// GitHub leaves out nothing is known, and its code counts as new elsewhere.
+func deleted(files []*github.CommitFile) []string {
+	var texts []string
+	total := 0
+	for _, f := range files {
+		if path.Ext(f.GetFilename()) != ".py" || f.GetStatus() != "removed" || f.GetPatch() == "" {
+			continue
+		}
+		diff, err := patch.ParseGitHub(f.GetFilename(), f.GetPatch())
+		if err != nil {
+			continue
+		}
+		text, err := diff.Reverse("")
+		if err != nil {
+			continue // not the whole file
+		}
+		if total += len(text); total > maxBytes {
+			break
+		}
+		texts = append(texts, text)
+	}
+	return texts
 }
 
 // emptyBlob reports whether a hash is that of an empty file.

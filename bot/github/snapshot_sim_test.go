@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -384,4 +385,20 @@ func TestHeadIsNotListedLast(t *testing.T) {
 	wantCalls(t, posted.Calls, "files", "graphql", "graphql:head", "review", "check-run")
 	posted = w.review("pull_request.edited")
 	wantCalls(t, posted.Calls, "files", "graphql", "graphql:head")
+}
+
+// TestDeleted reads the deleted Python files out of their patches.
+func TestDeleted(t *testing.T) {
+	w := newWorldWith(t, githubsim.Limits{PatchLines: 20})
+	long := strings.Repeat("x = 1\n", 30)
+	w.open(map[string]string{
+		"gone.py": "import torch\nx = 1", "empty.py": "", "notes.md": "# n\n", "long.py": long, "a.py": "a = 1\n",
+	}, map[string]string{"a.py": "a = 2\n"}, "gone.py", "empty.py", "notes.md", "long.py")
+	snapshot, err := w.client.Snapshot(t.Context(), w.job("pull_request.opened"))
+	must(t, err)
+	// The patch of long.py is too long for GitHub to show.
+	if want := []string{"import torch\nx = 1"}; !slices.Equal(snapshot.Deleted, want) {
+		t.Errorf("deleted %q, want %q", snapshot.Deleted, want)
+	}
+	wantCalls(t, snapshot.Calls, "files", "graphql")
 }

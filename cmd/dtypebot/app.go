@@ -276,8 +276,8 @@ func (a *app) review(ctx context.Context, job bot.Job) error {
 }
 
 // analyse finds the mistakes of a pull request's files and plans the comments.
-func analyse(ctx context.Context, files []analysis.File) (check.Report, suggestions.Plan, error) {
-	options := check.Options{Cache: check.NewCache()}
+func analyse(ctx context.Context, files []analysis.File, deleted []string) (check.Report, suggestions.Plan, error) {
+	options := check.Options{Deleted: deleted, Cache: check.NewCache()}
 	report := check.Run(ctx, files, options)
 	plan := suggestions.Propose(ctx, files, report, suggestions.Options{
 		Recheck: func(ctx context.Context, files []analysis.File) check.Report { return check.Run(ctx, files, options) },
