@@ -191,7 +191,7 @@ func (p *Page) render(w http.ResponseWriter, status int, name string, data any) 
 }
 
 func (p *Page) notFound(w http.ResponseWriter, what string) {
-	p.render(w, http.StatusNotFound, "missing.html", top{Title: "Not found", Text: what})
+	p.render(w, http.StatusNotFound, "missing.html", missingView{Title: "Not found", Text: what})
 }
 
 // list shows all pull requests, or those of one repository.
@@ -200,7 +200,7 @@ func (p *Page) list(w http.ResponseWriter, r *http.Request) {
 	if owner := r.PathValue("owner"); owner != "" {
 		only = owner + "/" + r.PathValue("name")
 	}
-	data := listView{top: top{Title: "Pull requests"}}
+	data := listView{Title: "Pull requests"}
 	for _, full := range p.sim.Repositories() {
 		if only != "" && !strings.EqualFold(only, full) {
 			continue

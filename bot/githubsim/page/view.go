@@ -15,14 +15,16 @@ import (
 	"github.com/dtypebot/dtypebot/bot/githubsim"
 )
 
-// top is what every page has.
-type top struct {
+// A missingView is a page that is not there. As on every page, Busy says that
+// something will change by itself.
+type missingView struct {
 	Title, Text string
 	Busy        bool
 }
 
 type listView struct {
-	top
+	Title        string
+	Busy         bool
 	Repositories []repoView
 }
 
@@ -43,8 +45,8 @@ type headView struct {
 }
 
 type pullView struct {
-	top
 	headView
+	Title    string
 	Tab      string
 	Trouble  string
 	Body     template.HTML
@@ -175,8 +177,7 @@ func (p *Page) head(id pullID, view githubsim.PullView) headView {
 }
 
 func (p *Page) page(id pullID, view githubsim.PullView, tab string) (pullView, error) {
-	v := pullView{headView: p.head(id, view), Tab: tab}
-	v.top = top{Title: fmt.Sprintf("%s #%d", view.Title, view.Number), Busy: v.headView.Busy}
+	v := pullView{headView: p.head(id, view), Title: fmt.Sprintf("%s #%d", view.Title, view.Number), Tab: tab}
 	for i, run := range view.CheckRuns {
 		c := checkOf(run)
 		c.Newest = i == 0
@@ -525,7 +526,8 @@ func checkOf(run githubsim.CheckRunView) checkView {
 }
 
 type blobView struct {
-	top
+	Title           string
+	Busy            bool
 	Repo, Path, SHA string
 	Lines           []line
 }
@@ -539,7 +541,7 @@ func (p *Page) blob(w http.ResponseWriter, r *http.Request) {
 		p.notFound(w, "There is no file "+path+" at "+short(sha)+".")
 		return
 	}
-	v := blobView{top: top{Title: path}, Repo: id.Owner + "/" + id.Name, Path: path, SHA: sha}
+	v := blobView{Title: path, Repo: id.Owner + "/" + id.Name, Path: path, SHA: sha}
 	if strings.ContainsRune(text, 0) || len(text) > 4<<20 {
 		p.notFound(w, path+" is binary or too large to be shown.")
 		return
