@@ -134,6 +134,12 @@ func (t Type) Promoted() bool {
 	})
 }
 
+// Widened reports whether some alternative promotes a root with an exact dtype
+// or the default one.
+func (t Type) Widened() bool {
+	return slices.ContainsFunc(t.alts, func(a alt) bool { return len(a.roots) > 0 && (a.deflt || a.exact != None) })
+}
+
 // Alternatives returns each alternative as a Type of its own.
 func (t Type) Alternatives() []Type {
 	out := make([]Type, len(t.alts))

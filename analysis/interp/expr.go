@@ -238,9 +238,27 @@ func builtin(name string) *Value {
 	return unknown()
 }
 
+// maxUnrolled is how many known elements a comprehension is evaluated for one
+// by one.
+const maxUnrolled = 8
+
 func (e *evaluator) comprehension(x *python.Comp) *Value {
 	saved := e.frame.vars
 	e.frame.vars = cloneVars(saved)
+	if len(x.Clauses) == 1 && len(x.Clauses[0].Ifs) == 0 && x.Key == nil && x.Kind != "set" {
+		// Over a few known elements every element has a value of its own:
+		// q, k, v = (rearrange(t) for t in (q, k, v)).
+		c := x.Clauses[0]
+		if it := e.expr(c.Iter); it.Kind == KindSequence && it.Elem == nil && len(it.Elems) <= maxUnrolled {
+			v := &Value{Kind: KindSequence}
+			for _, el := range it.Elems {
+				e.bind(c.Target, el, nil)
+				v.Elems = append(v.Elems, e.expr(x.Elem))
+			}
+			e.frame.vars = saved
+			return v
+		}
+	}
 	for _, c := range x.Clauses {
 		it := e.expr(c.Iter)
 		e.bind(c.Target, e.iterate(it, c.Iter), nil)

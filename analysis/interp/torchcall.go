@@ -212,6 +212,10 @@ func (e *evaluator) torchCall(x *python.Call, name string, a *args) *Value {
 	if strings.HasPrefix(name, "torch.nn.functional.") && base == "scaled_dot_product_attention" {
 		return e.sdpa(x, name, a)
 	}
+	if name == "torch.nn.functional._scaled_dot_product_attention" { // 1.13: output and weights
+		v := e.sdpa(x, "torch.nn.functional.scaled_dot_product_attention", a)
+		return &Value{Kind: KindSequence, Elems: []*Value{v, v}}
+	}
 	if strings.HasPrefix(name, "torch.nn.") && base[0] >= 'A' && base[0] <= 'Z' {
 		return e.moduleMake(x, name, a)
 	}

@@ -111,6 +111,11 @@ func (f *finder) conflict(op *interp.Op) []conflict {
 			}
 		}
 	}
+	if len(op.Operands) > 2 && !covered {
+		if s, ok := f.leftOut(op); ok {
+			return []conflict{s}
+		}
+	}
 	strong := slices.ContainsFunc(found, func(c conflict) bool { return c.evidence != byRootOnly })
 	if !strong && len(op.Operands) > 2 && !covered {
 		if s, ok := f.sibling(op); ok {
@@ -181,12 +186,7 @@ func plausible(root, other dtype.Type) bool {
 	if len(root.Roots()) == 0 {
 		return false
 	}
-	for _, a := range root.Alternatives() {
-		if a.Promoted() && closed(other) {
-			return false
-		}
-	}
-	return true
+	return !root.Widened() || !closed(other)
 }
 
 // direction decides which of two known operands a fix keeps: the container of
@@ -220,7 +220,7 @@ func (f *finder) known(v *interp.Value) *interp.Value {
 		return v
 	}
 	for _, a := range v.DType.Alternatives() {
-		if !a.Promoted() && !closed(a) {
+		if !a.Widened() && !closed(a) {
 			return nil // on some path it has a root's dtype
 		}
 	}
@@ -236,16 +236,8 @@ func (f *finder) widest(v *interp.Value, seen map[*interp.Value]bool, depth int)
 	if v.Kind == interp.KindTensor && closed(v.DType) && floating(v.DType) && v.Rank != dtype.RankZero {
 		return v
 	}
-	if !v.DType.HasDefault() && v.DType.Promoted() && len(v.DType.Roots()) > 1 {
-		exact := false
-		for _, a := range v.DType.Alternatives() {
-			if len(a.Roots()) == 0 {
-				exact = true
-			}
-		}
-		if !exact && !strings.Contains(v.DType.String(), "float") {
-			return nil // only roots
-		}
+	if len(v.DType.Roots()) > 0 && !v.DType.Widened() {
+		return nil // only roots
 	}
 	for _, from := range v.From {
 		if from.Kind != interp.KindTensor {
@@ -330,6 +322,8 @@ func (f *finder) localSign(c *conflict) python.Node {
 		return nil
 	}
 	switch {
+	case c.cause == causeWrite && strings.HasSuffix(o.Op, "_like") && o.How == interp.HowCreate:
+		return o.At // zeros_like(h, dtype=float32): whoever writes that knows that h may be narrower
 	case o.Make != nil && o.Make.DType:
 		return nil // float32 was asked for
 	case o.Make != nil && copiesDevice(o.Make, c):
@@ -475,6 +469,58 @@ func (f *finder) sibling(op *interp.Op) (conflict, bool) {
 		c.cause = causeWrite
 	}
 	return c, true
+}
+
+// leftOut finds an operand that a branch forgot: on some path the others are
+// cast to one exact dtype, and this one never is.
+func (f *finder) leftOut(op *interp.Op) (conflict, bool) {
+	var to dtype.DType
+	var cast, odd []interp.Operand
+	for _, o := range op.Operands {
+		d := dtype.None
+		for _, a := range o.Value.DType.Alternatives() {
+			if x, ok := a.Exact(); ok && castTo(o.Value, x) {
+				d = x
+			}
+		}
+		switch {
+		case !floating(o.Value.DType), o.Soft:
+			return conflict{}, false
+		case d == dtype.None:
+			odd = append(odd, o)
+		case to != dtype.None && d != to:
+			return conflict{}, false
+		default:
+			to = d
+			cast = append(cast, o)
+		}
+	}
+	if len(cast) < 2 || len(odd) != 1 {
+		return conflict{}, false
+	}
+	for _, a := range odd[0].Value.DType.Alternatives() {
+		if x, ok := a.Exact(); ok && x == to || len(a.Roots()) == 0 {
+			return conflict{}, false
+		}
+	}
+	return conflict{op: op, keep: cast[0], odd: odd[0], part: odd[0].Value, evidence: bySibling}, true
+}
+
+// castTo reports whether an explicit cast gave one of a value's alternatives.
+func castTo(v *interp.Value, d dtype.DType) bool {
+	v = origin(v)
+	if x, ok := v.DType.Exact(); ok {
+		return x == d && v.How == interp.HowCast
+	}
+	if v.How != interp.HowJoin {
+		return false
+	}
+	for _, from := range v.From {
+		if from.Kind == interp.KindTensor && castTo(from, d) {
+			return true
+		}
+	}
+	return false
 }
 
 // matmulLike are the operations whose operand may be a matrix.

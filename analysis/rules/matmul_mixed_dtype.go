@@ -53,7 +53,7 @@ for two values of unknown dtype, and for norms kept in float32.
 			case byProof:
 				message = fmt.Sprintf("%s is %s and %s is %s. %s", capital(keep), knownWords(c.keep.Value.DType), odd, knownWords(c.odd.Value.DType), stops(&c, d, "here"))
 			case bySibling:
-				message = fmt.Sprintf("%s is cast to %s, %s is not: it keeps %s. Where they differ, %s", capital(keep), knownWords(c.keep.Value.DType), odd, knownWords(c.odd.Value.DType), stops(&c, d, "here"))
+				message = fmt.Sprintf("%s is cast to %s, %s is not: it keeps %s. Where they differ, %s", capital(keep), knownWords(castType(&c)), odd, knownWords(c.odd.Value.DType), stops(&c, d, "here"))
 			case byGeometry:
 				message = geometryMessage(p, &c, d)
 			default:
@@ -88,4 +88,14 @@ func geometryMessage(p *analysis.Pass, c *conflict, d dtype.DType) string {
 		m += fmt.Sprintf("A camera or a pose usually stays float32; with %s in %s %s", keep, d, stops(c, d, "here"))
 	}
 	return m + fmt.Sprintf("\n\nThe cast ends the crash and runs the product in %s, which moves projected pixels by about one. If they feed a loss, use the float32 form.", d)
+}
+
+// castType is the dtype that the siblings are cast to.
+func castType(c *conflict) dtype.Type {
+	for _, a := range c.keep.Value.DType.Alternatives() {
+		if x, ok := a.Exact(); ok && castTo(c.keep.Value, x) {
+			return a
+		}
+	}
+	return c.keep.Value.DType
 }
