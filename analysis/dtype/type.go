@@ -13,7 +13,7 @@ type RootClass uint8
 const (
 	Open     RootClass = iota // could be of any category
 	Floating                  // a real floating-point dtype
-	Integer                   // an integer dtype or bool
+	Integer                   // an integer dtype, not bool
 )
 
 // A Root is the unknown dtype of one definition: a parameter, an attribute at
@@ -418,10 +418,15 @@ func promoteAlt(a, b alt) alt {
 			return alt{unknown: true}
 		}
 	}
-	if out.exact != None && (out.deflt || len(out.roots) > 0) && out.exact.Category() < CatFloat {
-		out.exact = None // absorbed by a floating part
+	if out.exact != None && out.exact.Category() < CatFloat && out.floats() || out.exact == Bool && len(out.roots) > 0 {
+		out.exact = None // absorbed by a part of a higher category
 	}
 	return out
+}
+
+// floats reports whether a part that is not exact counts as floating.
+func (a alt) floats() bool {
+	return a.deflt || slices.ContainsFunc(a.roots, func(r *Root) bool { return r.Class != Integer })
 }
 
 // open reports whether a root of unknown category takes part, which may turn
