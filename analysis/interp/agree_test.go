@@ -223,7 +223,9 @@ func TestAgreesWithTorch(t *testing.T) {
 	for k := range faults {
 		keys = append(keys, k)
 	}
-	sort.Slice(keys, func(i, j int) bool { return faults[keys[i]] > faults[keys[j]] || faults[keys[i]] == faults[keys[j]] && keys[i] < keys[j] })
+	sort.Slice(keys, func(i, j int) bool {
+		return faults[keys[i]] > faults[keys[j]] || faults[keys[i]] == faults[keys[j]] && keys[i] < keys[j]
+	})
 	show := 5
 	if s := os.Getenv("TORCH_SHOW"); s != "" {
 		show, _ = strconv.Atoi(s)
