@@ -58,6 +58,9 @@ for two values of unknown dtype, and for norms kept in float32.
 				message = geometryMessage(p, &c, d)
 			default:
 				message = fmt.Sprintf("%s is %s; %s has the dtype that it is given. With %s in %s, %s", capital(odd), knownWords(c.odd.Value.DType), keep, keep, d, stops(&c, d, "here"))
+				if c.op.Kind == interp.OpModule && c.keep.Name == "weight" {
+					message = fmt.Sprintf("%s is %s; %s has the dtype that its model is cast to. In %s %s", odd, knownWords(c.odd.Value.DType), code(c.op.Written), d, stops(&c, d, "here"))
+				}
 			}
 			f := analysis.Finding{
 				Confidence: c.evidence.confidence(), At: statement(c.op), Scope: scopeName(&c),
