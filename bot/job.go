@@ -36,11 +36,14 @@ type Drop struct{ Reason string }
 func (d Drop) Error() string { return "dropped: " + d.Reason }
 
 // Retry is an error that hands a job back until After has passed. It does not
-// count as an attempt when HandBack is set (lease taken, rate limit).
+// count as an attempt when HandBack is set (lease taken, rate limit, outage).
 type Retry struct {
 	After    time.Duration
 	HandBack bool
 	Err      error
+	// Outage says that GitHub, or the way to it, is disturbed. With HandBack the
+	// delay then grows from After each time in a row.
+	Outage bool
 }
 
 // Error returns the cause and the delay.

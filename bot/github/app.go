@@ -326,7 +326,7 @@ func (s *session) call(name string, do func() error) error {
 	if e, ok := refused(err); ok && e.Status == http.StatusUnauthorized {
 		// The token was revoked; the next attempt fetches a new one.
 		s.app.forget(s.id)
-		return bot.Retry{After: time.Second, Err: err}
+		return outage(time.Second, err)
 	}
 	return err
 }

@@ -132,7 +132,7 @@ func TestTokenRefused(t *testing.T) {
 		{403, "Resource not accessible", true, false},
 		{401, "A JSON web token could not be decoded", false, true},
 		{403, "You have exceeded a secondary rate limit", false, true},
-		{502, "bad gateway", false, false},
+		{502, "bad gateway", false, true},
 	} {
 		t.Run(fmt.Sprintf("%d %s", test.status, test.message), func(t *testing.T) {
 			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -90,12 +89,18 @@ func status(e *Error, header http.Header) error {
 		if asked, ok := retryAfter(header); ok {
 			after = asked
 		}
-		return bot.Retry{After: after, Err: e}
+		return outage(after, e)
 	case e.Status >= 300 && e.Status < 400:
 		// A renamed or moved repository: names are read anew.
 		return bot.Retry{After: time.Second, Err: e}
 	}
 	return e
+}
+
+// outage hands a job back since GitHub or the network failed: no fault of the
+// job, so it is no attempt, however long that lasts.
+func outage(after time.Duration, err error) bot.Retry {
+	return bot.Retry{After: after, HandBack: true, Outage: true, Err: err}
 }
 
 // rateLimit reports whether an answer with status 403 or 429 is a rate limit
@@ -160,7 +165,7 @@ func classifyToken(e *ghinstallation.HTTPError) error {
 	case http.StatusUnauthorized:
 		// The App's own credentials are refused (key revoked, clock wrong):
 		// that is no fault of the job, which must not be lost for it.
-		return bot.Retry{After: time.Minute, HandBack: true, Err: out}
+		return outage(time.Minute, out)
 	}
 	err = status(out, e.Response.Header)
 	if e, ok := refused(err); ok && e.Status == http.StatusForbidden {
@@ -217,11 +222,20 @@ func network(call string, err error) error {
 		cause = err
 	}
 	failed := fmt.Errorf("%s: %s", call, clean(cause.Error()))
-	if e, ok := errors.AsType[*net.OpError](err); ok && e.Op == "dial" {
-		// GitHub was not reached at all, so nothing was attempted.
-		return bot.Retry{After: afterNetwork, HandBack: true, Err: failed}
+	if undecodable(err) {
+		// It came whole and is not what this build expects.
+		return bot.Retry{After: afterNetwork, Err: failed}
 	}
-	return bot.Retry{After: afterNetwork, Err: failed}
+	return outage(afterNetwork, failed)
+}
+
+// undecodable reports whether an answer was read but not understood.
+func undecodable(err error) bool {
+	if _, ok := errors.AsType[*json.SyntaxError](err); ok {
+		return true
+	}
+	_, ok := errors.AsType[*json.UnmarshalTypeError](err)
+	return ok
 }
 
 // secrets are GitHub's tokens (prefixes as documented; their length is free)

@@ -29,6 +29,7 @@ func TestClassify(t *testing.T) {
 		drop     bool
 		retry    time.Duration
 		handBack bool
+		outage   bool
 	}{
 		{name: "retry-after wins", status: 403, header: map[string]string{"Retry-After": "7", "X-RateLimit-Remaining": "0", "X-RateLimit-Reset": at(time.Hour)}, body: "x", retry: 7 * time.Second, handBack: true},
 		{name: "retry-after as a date", status: 429, header: map[string]string{"Retry-After": date.Add(90 * time.Second).Format(http.TimeFormat)}, retry: 90 * time.Second, handBack: true},
@@ -41,8 +42,9 @@ func TestClassify(t *testing.T) {
 		{name: "suspended", status: 403, body: "This installation has been suspended", drop: true},
 		{name: "gone", status: 410, drop: true},
 		{name: "legal reasons", status: 451, drop: true},
-		{name: "server error", status: 502, body: "<html>", retry: 30 * time.Second},
-		{name: "server error that says when", status: 503, header: map[string]string{"Retry-After": "3"}, retry: 3 * time.Second},
+		{name: "server error", status: 502, body: "<html>", retry: 30 * time.Second, handBack: true, outage: true},
+		{name: "server error that says when", status: 503, header: map[string]string{"Retry-After": "3"}, retry: 3 * time.Second, handBack: true, outage: true},
+		{name: "not JSON", status: 200, body: "<html>", retry: 15 * time.Second},
 		{name: "moved write", status: 307, retry: time.Second},
 		{name: "not found is the caller's", status: 404, body: "Not Found"},
 		{name: "refused is the caller's", status: 422, body: "Unprocessable Entity"},
@@ -71,7 +73,7 @@ func TestClassify(t *testing.T) {
 				t.Errorf("drop %v: %v", ok, got)
 			}
 			retry, ok := errors.AsType[bot.Retry](got)
-			if ok != (test.retry > 0) || retry.After != test.retry || retry.HandBack != test.handBack {
+			if ok != (test.retry > 0) || retry.After != test.retry || retry.HandBack != test.handBack || retry.Outage != test.outage {
 				t.Errorf("retry %v after %s, hand back %v, want %s, %v: %v", ok, retry.After, retry.HandBack, test.retry, test.handBack, got)
 			}
 			if !test.drop && test.retry == 0 {

@@ -225,9 +225,12 @@ type state struct {
 
 // graphError is one entry of a GraphQL answer's errors.
 type graphError struct {
-	Type    string `json:"type"`
-	Path    []any  `json:"path"`
-	Message string `json:"message"`
+	Type       string `json:"type"`
+	Path       []any  `json:"path"`
+	Message    string `json:"message"`
+	Extensions struct {
+		Code string `json:"code"` // of a document that does not fit the schema, e.g. "undefinedField"
+	} `json:"extensions"`
 }
 
 // query does one GraphQL query. Parts that fail while the rest holds are
@@ -257,7 +260,7 @@ func (s *session) query(ctx context.Context, name, document string, variables ma
 			return graphFailure(name, e, resp.Header)
 		}
 		if len(answer.Data) == 0 || string(answer.Data) == "null" {
-			return bot.Retry{After: afterServerError, Err: &Error{Call: name, Status: resp.StatusCode, Message: "an answer without data"}}
+			return outage(afterServerError, &Error{Call: name, Status: resp.StatusCode, Message: "an answer without data"})
 		}
 		if err := json.Unmarshal(answer.Data, data); err != nil {
 			return bot.Retry{After: afterServerError, Err: fmt.Errorf("%s: decode the answer: %w", name, err)}
@@ -283,9 +286,14 @@ func graphFailure(call string, e graphError, header http.Header) error {
 		}
 		return bot.Retry{After: after, HandBack: true, Err: out}
 	}
+	if e.Extensions.Code != "" {
+		// An Enterprise Server may be too old for the document: asking again
+		// will not help.
+		return bot.Retry{After: afterServerError, Err: out}
+	}
 	// "Something went wrong while executing your query" and timeouts have no
-	// type; neither has a document that GitHub does not understand.
-	return bot.Retry{After: afterServerError, Err: out}
+	// type.
+	return outage(afterServerError, out)
 }
 
 // state reads the pull request's state and the first files. A query that GitHub
@@ -293,7 +301,9 @@ func graphFailure(call string, e graphError, header http.Header) error {
 // without the files' content, which is then fetched file by file.
 func (s *session) state(ctx context.Context, owner, name string, number int, files []wanted) (*state, error) {
 	st, err := s.stateWith(ctx, "graphql", owner, name, number, files, true)
-	if retry, ok := errors.AsType[bot.Retry](err); ok && !retry.HandBack && len(files) > 0 && ctx.Err() == nil {
+	retry, ok := errors.AsType[bot.Retry](err)
+	if e, _ := refused(retry.Err); ok && (retry.Outage || !retry.HandBack) && (e == nil || e.Status != http.StatusUnauthorized) &&
+		len(files) > 0 && ctx.Err() == nil {
 		return s.stateWith(ctx, "graphql:light", owner, name, number, files, false)
 	}
 	return st, err

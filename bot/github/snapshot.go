@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"net/url"
 	"path"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -214,6 +215,12 @@ func (s *session) look(ctx context.Context, job bot.Job, owner, name string) (bo
 	group.SetLimit(atOnce)
 	for i, f := range files {
 		group.Go(func() (err error) {
+			defer func() {
+				// A panic here would end the process: nobody else recovers it.
+				if p := recover(); p != nil {
+					err = fmt.Errorf("read %s: panic: %v\n%s", f.path, p, debug.Stack())
+				}
+			}()
 			read[i], reasons[i], err = s.file(groupCtx, snapshot.Owner, snapshot.Name, f, st.entries[i], st.blobs[i])
 			return err
 		})

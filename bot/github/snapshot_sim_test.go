@@ -233,9 +233,9 @@ func TestLimitsAreHandedBack(t *testing.T) {
 		{"/files", githubsim.Fault{Status: 429, Body: `{"message":"slow down"}`, Header: http.Header{"Retry-After": {"5"}}}, true},
 		{"/graphql", githubsim.Fault{Status: 403, Body: `{"message":"You have exceeded a secondary rate limit"}`}, true},
 		{"/graphql", githubsim.Fault{Status: 200, Body: `{"data":null,"errors":[{"type":"RATE_LIMITED","message":"API rate limit exceeded"}]}`}, true},
-		{"/files", githubsim.Fault{Status: 502, Body: `<html>`}, false},
+		{"/files", githubsim.Fault{Status: 502, Body: `<html>`}, true},
 		{"/reviews", githubsim.Fault{Status: 422, Body: `{"message":"Validation Failed","errors":["was submitted too quickly"]}`}, true},
-		{"/check-runs", githubsim.Fault{Status: 503, Body: `{}`}, false},
+		{"/check-runs", githubsim.Fault{Status: 503, Body: `{}`}, true},
 	} {
 		t.Run(fmt.Sprintf("%s %d", test.part, test.fault.Status), func(t *testing.T) {
 			w := newWorld(t)
@@ -251,6 +251,44 @@ func TestLimitsAreHandedBack(t *testing.T) {
 			w.review("pull_request.opened")
 			if reviews, runs := w.writes(); reviews != 1 || runs != 1 {
 				t.Errorf("%d reviews and %d check runs", reviews, runs)
+			}
+		})
+	}
+}
+
+// TestOutage tells what GitHub and the network do to a job from what this build
+// does not understand: only the latter is an attempt.
+func TestOutage(t *testing.T) {
+	for _, test := range []struct {
+		name, part string
+		fault      githubsim.Fault
+		outage     bool
+	}{
+		{"500", "/files", githubsim.Fault{Status: 500, Body: `{}`}, true},
+		{"dropped", "/files", githubsim.Fault{Drop: true}, true},
+		{"truncated", "/files", githubsim.Fault{Truncate: 20}, true},
+		{"token", "/access_tokens", githubsim.Fault{Status: 503, Body: `{}`}, true},
+		{"token dropped", "/access_tokens", githubsim.Fault{Drop: true}, true},
+		{"GraphQL", "/graphql", githubsim.Fault{Status: 200, Body: `{"errors":[{"message":"Something went wrong"}]}`}, true},
+		{"GraphQL empty", "/graphql", githubsim.Fault{Status: 200, Body: `{"data":null}`}, true},
+		{"answer lost", "/check-runs", githubsim.Fault{Drop: true, After: true}, true},
+		{"credentials", "/files", githubsim.Fault{Status: 401, Body: `{"message":"Bad credentials"}`}, true},
+		{"schema", "/graphql", githubsim.Fault{Status: 200, Body: `{"errors":[{"message":"Field 'x' doesn't exist","extensions":{"code":"undefinedField"}}]}`}, false},
+		{"not JSON", "/files", githubsim.Fault{Status: 200, Body: `<html>`}, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			w := newWorld(t)
+			w.open(map[string]string{"a.py": "x = 1\n"}, map[string]string{"a.py": "x = MIX\n"})
+			w.Fault(func(r *http.Request) *githubsim.Fault {
+				if strings.Contains(r.URL.Path, test.part) {
+					return &test.fault
+				}
+				return nil
+			})
+			_, err := w.reviewer.Review(t.Context(), w.job("pull_request.opened"))
+			retry, ok := errors.AsType[bot.Retry](err)
+			if !ok || retry.HandBack != test.outage || retry.Outage != test.outage || retry.After <= 0 {
+				t.Errorf("outage %v, hand back %v after %s: %v", retry.Outage, retry.HandBack, retry.After, err)
 			}
 		})
 	}

@@ -326,6 +326,36 @@ func TestHandBack(t *testing.T) {
 	f.depth(0, 0)
 }
 
+// TestOutage hands a job back far more often than it may be tried: each delay is
+// longer than the one before, and none of it counts.
+func TestOutage(t *testing.T) {
+	f := embedded(t)
+	var tried []time.Time
+	stop := f.work(1, func(context.Context, bot.Job) error {
+		tried = append(tried, time.Now())
+		if len(tried) <= 6 {
+			return bot.Retry{After: 10 * time.Millisecond, HandBack: true, Outage: true, Err: errors.New("502")}
+		}
+		return nil
+	})
+	f.put(1, "d")
+	var want []string
+	for range 6 {
+		want = append(want, "1 handed_back")
+	}
+	want = append(want, "1 done")
+	if diff := cmp.Diff(want, f.outcomes(len(want))); diff != "" {
+		t.Errorf("outcomes (-want +got):\n%s", diff)
+	}
+	stop()
+	for i := 1; i < len(tried); i++ {
+		if waited, least := tried[i].Sub(tried[i-1]), 10*time.Millisecond<<(i-1); waited < least {
+			t.Errorf("try %d came after %s, want at least %s", i+1, waited, least)
+		}
+	}
+	f.depth(0, 0)
+}
+
 func TestDrop(t *testing.T) {
 	f := embedded(t)
 	stop := f.work(1, func(context.Context, bot.Job) error {

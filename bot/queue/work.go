@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"runtime/debug"
 	"strings"
 	"sync"
@@ -39,7 +40,8 @@ const newerVersionDelay = time.Minute
 //
 //   - nil, or a [bot.Drop]: it has its answer and is removed;
 //   - a [bot.Retry]: it comes back after the delay, or later when it failed
-//     before; with HandBack as if it had never been tried;
+//     before; with HandBack as if it had never been tried; with Outage too, the
+//     delay doubles each time in a row, to ten minutes;
 //   - another error, or a panic: it comes back after a growing delay.
 //
 // A job that was tried three times without an answer becomes a dead letter,
@@ -71,7 +73,7 @@ func (q *Queue) Work(ctx context.Context, n int, handle func(context.Context, bo
 	defer kill(nil)
 	w := &work{
 		q: q, n: n, window: window, handle: handle, hard: hard,
-		line: newLine(max(window/4, 1)),
+		line: newLine(max(window/4, 1)), outages: make(map[string]int),
 	}
 	w.took.Store(int64(2 * time.Second)) // a guess, until there are jobs
 
@@ -142,6 +144,9 @@ type work struct {
 	hard   context.Context // of the handlers
 	line   *line
 	took   atomic.Int64 // nanoseconds of a job, moving average
+
+	mu      sync.Mutex     // guards outages
+	outages map[string]int // by key, how often in a row an outage handed the job back
 }
 
 // fetch moves messages from the stream to the line until ctx ends.
@@ -249,6 +254,11 @@ func (w *work) run(it *item) {
 	defer w.line.finish(it)
 	start := time.Now()
 	outcome := w.try(it)
+	if outcome != HandedBack {
+		w.mu.Lock()
+		delete(w.outages, it.key)
+		w.mu.Unlock()
+	}
 	took := time.Since(start)
 	w.took.Store((3*w.took.Load() + int64(took)) / 4)
 	w.q.o.Observe(it.job, outcome, took)
@@ -321,7 +331,12 @@ func (w *work) settle(ctx context.Context, it *item, n int, last string, err err
 	case errors.As(err, &retry) && retry.HandBack:
 		w.uncount(it, last)
 		// Without a delay a refusal would turn in circles.
-		return w.handBack(it, max(retry.After, q.o.LeaseRetry), err.Error())
+		after := max(retry.After, q.o.LeaseRetry)
+		if retry.Outage {
+			after = w.outage(it, after)
+			q.log.Warn("outage", "pull", it.job.String(), "delivery", it.job.Delivery, "again in", after.Round(time.Millisecond), "error", err)
+		}
+		return w.handBack(it, after, err.Error())
 	}
 	if n >= attempts {
 		return w.dead(it, n, err.Error())
@@ -338,6 +353,22 @@ func (w *work) settle(ctx context.Context, it *item, n int, last string, err err
 	q.log.Warn("job failed", "pull", it.job.String(), "delivery", it.job.Delivery, "try", n, "again in", delay.Round(time.Millisecond), "error", err)
 	q.note(it, "delay", it.msg.NakWithDelay(delay))
 	return Retried
+}
+
+// outageLimit is the longest that an outage's delay grows to: so long does a job
+// wait at most after the end of the outage.
+const outageLimit = 10 * time.Minute
+
+// outage is how long a job waits that an outage hands back: twice as long as
+// the last time, spread a little, so that not all come back at once. The count
+// is this process's; a restart begins anew, and a try then does no harm.
+func (w *work) outage(it *item, after time.Duration) time.Duration {
+	w.mu.Lock()
+	n := w.outages[it.key]
+	w.outages[it.key] = n + 1
+	w.mu.Unlock()
+	grown := min(after<<min(n, 20), max(outageLimit, after))
+	return grown + rand.N(grown/5+1)
 }
 
 // delay is how long a job waits after its n-th try failed.

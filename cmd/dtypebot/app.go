@@ -32,8 +32,10 @@ const (
 	// shutdownGrace is how long running reviews may go on after a signal;
 	// orchestrators kill after 30 seconds.
 	shutdownGrace = 20 * time.Second
-	// jobLimit ends a review that hangs; it counts as a try.
-	jobLimit = 5 * time.Minute
+	// jobLimit ends a review that hangs. As the analysis has a limit of its own,
+	// which counts as a try, what takes the rest is GitHub.
+	jobLimit      = 5 * time.Minute
+	analysisLimit = 2 * time.Minute
 	// answerLimit is how long open requests may go on after a signal.
 	answerLimit = 5 * time.Second
 )
@@ -277,13 +279,21 @@ func (a *app) review(ctx context.Context, job bot.Job) error {
 
 // analyse finds the mistakes of a pull request's files and plans the comments.
 func analyse(ctx context.Context, files []analysis.File, deleted []string) (check.Report, suggestions.Plan, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, analysisLimit, errSlow)
+	defer cancel()
 	options := check.Options{Deleted: deleted, Cache: check.NewCache()}
 	report := check.Run(ctx, files, options)
 	plan := suggestions.Propose(ctx, files, report, suggestions.Options{
 		Recheck: func(ctx context.Context, files []analysis.File) check.Report { return check.Run(ctx, files, options) },
 	})
-	return report, plan, ctx.Err()
+	if ctx.Err() != nil {
+		return check.Report{}, suggestions.Plan{}, context.Cause(ctx)
+	}
+	return report, plan, nil
 }
+
+// errSlow ends an analysis that takes too long.
+var errSlow = fmt.Errorf("the analysis took longer than %s", analysisLimit)
 
 // A probe tells whether GitHub's API can be reached. Any answer will do: whether
 // it is a friendly one is told by the jobs.
