@@ -28,14 +28,14 @@
 // second question gives the confidence:
 //
 //   - proof: both dtypes are known on every path. Certain.
-//   - a sign: one dtype is known, the other is a root, the function itself shows
-//     that it varies (it copies a tensor's device and not its dtype, propagates a
-//     dtype elsewhere, names half precision), and the touched files use another
-//     dtype than float32 somewhere. Likely.
+//   - a sign: one dtype is known, the other is a root, and the function or its
+//     class shows that it varies: it copies a tensor's device and not its dtype,
+//     propagates a dtype elsewhere, names half precision, or casts up to compute.
+//     Likely.
 //   - siblings: the other operands of the call are cast to one dtype and this
 //     one is not. Likely.
 //   - geometry: homogeneous points meet a matrix that is used as nothing else,
-//     in code that uses half precision. Likely.
+//     and the function or another touched file uses half precision. Likely.
 //   - nothing of the kind. Possible: counted and listed, not posted.
 //
 // Package check drives all that for the files of one change and keeps what the

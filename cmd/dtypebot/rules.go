@@ -165,7 +165,7 @@ func nearRules(name string) string {
 // how PyTorch runs a function.
 var (
 	wantMark = regexp.MustCompile(`[ \t]*# want ".*$`)
-	runMark  = regexp.MustCompile(`^[ \t]*# run(\[[^\]]*\])?: `)
+	runMark  = regexp.MustCompile(`^[ \t]*# (not )?run(\[[^\]]*\])?: `)
 )
 
 // withoutMarks drops the marks of a fixture, and with lines that were marks the

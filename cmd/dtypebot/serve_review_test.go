@@ -45,9 +45,9 @@ func newWorld(t *testing.T) *world {
 	t.Cleanup(api.Close)
 	sim.SetURL(api.URL)
 	w := &world{t: t, sim: sim, url: api.URL + "/"}
+	m := readManifest(t) // what it does not ask for, the simulator refuses
 	w.app, err = sim.RegisterApp(githubsim.AppOptions{
-		Name: "dtypebot", Secret: testSecret, Events: []string{"pull_request", "check_run", "check_suite"},
-		Permissions: map[string]string{"contents": "read", "pull_requests": "write", "checks": "write"},
+		Name: "dtypebot", Secret: testSecret, Events: m.DefaultEvents, Permissions: m.DefaultPermissions,
 	})
 	if err != nil {
 		t.Fatal(err)
