@@ -32,7 +32,7 @@ var allowed = func() *bluemonday.Policy {
 
 // markdown renders a comment or summary. Code blocks are coloured; the first
 // suggestion block becomes what suggestion makes of it, if that is not nil.
-func markdown(source string, suggestion func(lines []string) template.HTML) template.HTML {
+func (p *Page) markdown(source string, suggestion func(lines []string) template.HTML) template.HTML {
 	// Blocks of ours are put in behind the cleaning, where a placeholder that
 	// nobody can guess stands.
 	blocks := &blocks{token: rand.Text(), suggestion: suggestion}
@@ -44,8 +44,10 @@ func markdown(source string, suggestion func(lines []string) template.HTML) temp
 	if err := md.Convert([]byte(source), &b); err != nil {
 		return template.HTML("<pre>" + template.HTMLEscapeString(source) + "</pre>") //nolint:gosec // escaped
 	}
-	clean := allowed.SanitizeBytes(b.Bytes())
-	parts := strings.Split(string(clean), "<p>"+blocks.token+"</p>")
+	clean := string(allowed.SanitizeBytes(b.Bytes()))
+	// Links to the simulated GitHub stay on this page, however it was reached.
+	clean = strings.ReplaceAll(clean, `href="`+template.HTMLEscapeString(p.sim.URL())+"/", `href="/`)
+	parts := strings.Split(clean, "<p>"+blocks.token+"</p>")
 	var out strings.Builder
 	for i, part := range parts {
 		out.WriteString(part)

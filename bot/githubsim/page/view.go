@@ -51,6 +51,7 @@ type pullView struct {
 	Trouble  string
 	Body     template.HTML
 	Timeline []entryView
+	Threads  []threadView
 	Checks   []checkView
 	Files    []fileView
 }
@@ -161,7 +162,7 @@ func (p *Page) head(id pullID, view githubsim.PullView) headView {
 	h := headView{ID: id, View: view, Busy: p.busy(id, view), Check: checkView{State: "none", Word: "no check run"}}
 	h.Version = version(view, h.Busy)
 	if len(view.CheckRuns) > 0 {
-		h.Check = checkOf(view.CheckRuns[0])
+		h.Check = p.checkOf(view.CheckRuns[0])
 	}
 	if h.Busy {
 		h.Check.State, h.Check.Word = "running", "in progress"
@@ -179,7 +180,7 @@ func (p *Page) head(id pullID, view githubsim.PullView) headView {
 func (p *Page) page(id pullID, view githubsim.PullView, tab string) (pullView, error) {
 	v := pullView{headView: p.head(id, view), Title: fmt.Sprintf("%s #%d", view.Title, view.Number), Tab: tab}
 	for i, run := range view.CheckRuns {
-		c := checkOf(run)
+		c := p.checkOf(run)
 		c.Newest = i == 0
 		v.Checks = append(v.Checks, c)
 	}
@@ -193,8 +194,8 @@ func (p *Page) page(id pullID, view githubsim.PullView, tab string) (pullView, e
 	}
 	switch tab {
 	case "conversation":
-		v.Body = markdown(view.Body, nil)
-		v.Timeline = timeline(view, threads)
+		v.Body = p.markdown(view.Body, nil)
+		v.Timeline, v.Threads = p.timeline(view, threads), threads
 	case "files":
 		v.Files = p.files(id, view, threads)
 	}
@@ -206,7 +207,7 @@ func user(u githubsim.UserView) userView {
 }
 
 // timeline puts everything that happened in order.
-func timeline(view githubsim.PullView, threads []threadView) []entryView {
+func (p *Page) timeline(view githubsim.PullView, threads []threadView) []entryView {
 	var list []entryView
 	for _, e := range view.Timeline {
 		entry := entryView{Kind: "event", At: e.At, User: userView{Login: e.Actor, Bot: strings.HasSuffix(e.Actor, "[bot]")}, SHA: e.SHA}
@@ -239,7 +240,7 @@ func timeline(view githubsim.PullView, threads []threadView) []entryView {
 		}
 	}
 	for _, r := range view.Reviews {
-		entry := entryView{Kind: "review", At: r.Submitted, User: user(r.User), Body: markdown(r.Body, nil), SHA: r.Commit, Anchor: "review-" + strconv.FormatInt(r.ID, 10)}
+		entry := entryView{Kind: "review", At: r.Submitted, User: user(r.User), Body: p.markdown(r.Body, nil), SHA: r.Commit, Anchor: "review-" + strconv.FormatInt(r.ID, 10)}
 		for i, t := range view.Threads {
 			if t.ReviewID == r.ID {
 				entry.Threads = append(entry.Threads, threads[i])
@@ -251,7 +252,7 @@ func timeline(view githubsim.PullView, threads []threadView) []entryView {
 		list = append(list, entry)
 	}
 	for _, c := range view.Comments {
-		list = append(list, entryView{Kind: "comment", At: c.Created, User: user(c.User), Body: markdown(c.Body, nil), Anchor: anchor(c.ID)})
+		list = append(list, entryView{Kind: "comment", At: c.Created, User: user(c.User), Body: p.markdown(c.Body, nil), Anchor: anchor(c.ID)})
 	}
 	slices.SortStableFunc(list, func(a, b entryView) int { return a.At.Compare(b.At) })
 	return list
@@ -289,7 +290,7 @@ func (p *Page) thread(id pullID, view githubsim.PullView, t githubsim.ThreadView
 		if i == 0 && t.HasSuggestion {
 			suggest = func(lines []string) template.HTML { return p.suggestion(id, view, t, lines, tab) }
 		}
-		v.Comments = append(v.Comments, commentView{Anchor: anchor(c.ID), User: user(c.User), At: c.Created, Body: markdown(c.Body, suggest)})
+		v.Comments = append(v.Comments, commentView{Anchor: anchor(c.ID), User: user(c.User), At: c.Created, Body: p.markdown(c.Body, suggest)})
 	}
 	return v, nil
 }
@@ -504,9 +505,9 @@ func (p *Page) files(id pullID, view githubsim.PullView, threads []threadView) [
 	return out
 }
 
-func checkOf(run githubsim.CheckRunView) checkView {
+func (p *Page) checkOf(run githubsim.CheckRunView) checkView {
 	v := checkView{
-		ID: run.ID, Name: run.Name, App: run.App, Title: run.Title, Summary: markdown(run.Summary, nil), Text: markdown(run.Text, nil),
+		ID: run.ID, Name: run.Name, App: run.App, Title: run.Title, Summary: p.markdown(run.Summary, nil), Text: p.markdown(run.Text, nil),
 		At: run.Completed, Annotations: run.Annotations,
 	}
 	switch {

@@ -1,0 +1,478 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/cookiejar"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/chromedp"
+	"github.com/muesli/termenv"
+
+	"github.com/dtypebot/dtypebot/bot/githubsim"
+)
+
+// demoLimit is how long a test of the demo waits for any one thing.
+const demoLimit = 30 * time.Second
+
+// requires skips a test that lacks a program, or fails it where nothing may be
+// skipped.
+func requires(t testing.TB, paths ...string) string {
+	t.Helper()
+	for _, p := range paths {
+		if found, err := exec.LookPath(p); err == nil {
+			return found
+		}
+	}
+	text := fmt.Sprintf("%s is missing: apt-get install %s", paths[0], filepath.Base(paths[len(paths)-1]))
+	if os.Getenv("DTYPEBOT_REQUIRE") == "all" {
+		t.Fatal(text)
+	}
+	t.Skip(text)
+	return ""
+}
+
+// runDemo runs a demo until the end of the test.
+func runDemo(t testing.TB, o demoOptions) *demo {
+	t.Helper()
+	requires(t, "git")
+	if o.Out == nil {
+		o.Out = termenv.NewOutput(t.Output())
+	}
+	if o.Addr == "" {
+		o.Addr, o.AddrGiven = "127.0.0.1:0", true
+	}
+	o.NoBrowser = true
+	d, err := startDemo(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- d.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		select {
+		case err := <-done:
+			if err != nil {
+				t.Errorf("the demo ended with %v", err)
+			}
+		case <-time.After(demoLimit):
+			t.Error("the demo does not end")
+		}
+		if _, err := os.Stat(d.dir); !os.IsNotExist(err) {
+			t.Errorf("%s is left behind: %v", d.dir, err)
+		}
+	})
+	return d
+}
+
+// until waits until a pull request is as wanted.
+func (d *demo) until(t testing.TB, p demoPull, what string, cond func(githubsim.PullView) bool) githubsim.PullView {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), demoLimit)
+	defer cancel()
+	var view githubsim.PullView
+	if err := d.sim.Until(ctx, func() bool {
+		var ok bool
+		view, ok = d.sim.Pull(ctx, p.Owner, p.Name, p.Number)
+		return ok && cond(view)
+	}); err != nil {
+		t.Fatalf("%s/%s#%d: %s: %v", p.Owner, p.Name, p.Number, what, err)
+	}
+	return view
+}
+
+// checked says that the newest check run of the head ended.
+func checked(conclusion string) func(githubsim.PullView) bool {
+	return func(v githubsim.PullView) bool {
+		return len(v.CheckRuns) > 0 && v.CheckRuns[0].Status == "completed" && (conclusion == "" || v.CheckRuns[0].Conclusion == conclusion)
+	}
+}
+
+func (d *demo) address(p demoPull) string {
+	return fmt.Sprintf("%s/%s/%s/pull/%d", d.URL, p.Owner, p.Name, p.Number)
+}
+
+// A visitor is a browser without JavaScript.
+type visitor struct {
+	t      testing.TB
+	client *http.Client
+}
+
+func newVisitor(t testing.TB) *visitor {
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &visitor{t, &http.Client{Jar: jar, Timeout: demoLimit}}
+}
+
+func (v *visitor) get(address string) string {
+	v.t.Helper()
+	resp, err := v.client.Get(address)
+	return v.read(resp, err, http.StatusOK)
+}
+
+func (v *visitor) read(resp *http.Response, err error, status int) string {
+	v.t.Helper()
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	if resp.StatusCode != status {
+		v.t.Fatalf("%s %s: %s, want %d\n%s", resp.Request.Method, resp.Request.URL, resp.Status, status, body)
+	}
+	return string(body)
+}
+
+// press sends the form that has the action, as the first button of it would,
+// and expects to end on a page with the status.
+func (v *visitor) press(address, html, action string, status int) string {
+	v.t.Helper()
+	form := regexp.MustCompile(`(?s)<form method="post" action="([^"]*/` + action + `)">(.*?)</form>`).FindStringSubmatch(html)
+	if form == nil {
+		v.t.Fatalf("%s has no form for %s", address, action)
+	}
+	values := url.Values{}
+	for _, input := range regexp.MustCompile(`name="([^"]+)" value="([^"]*)"`).FindAllStringSubmatch(form[2], -1) {
+		values.Set(input[1], input[2])
+	}
+	base, err := url.Parse(address)
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	to, err := base.Parse(form[1])
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	resp, err := v.client.PostForm(to.String(), values)
+	return v.read(resp, err, status)
+}
+
+// TestDemo goes through both pull requests as a browser without JavaScript does.
+func TestDemo(t *testing.T) {
+	d := runDemo(t, demoOptions{})
+	big, small := d.pulls[0], d.pulls[1]
+	v := newVisitor(t)
+
+	d.until(t, small, "the first review", checked("neutral"))
+	files := v.get(d.address(small) + "/files")
+	if n := strings.Count(files, "Commit suggestion</button>"); n != 1 {
+		t.Fatalf("%d suggestions, want 1:\n%s", n, files)
+	}
+	if list := v.get(d.URL); !strings.Contains(list, "1 dtype mistake in 1 Python file") {
+		t.Errorf("the list does not say what was found:\n%s", list)
+	}
+	v.press(d.address(small)+"/files", files, "suggestion", http.StatusOK)
+	view := d.until(t, small, "green", checked("success"))
+	text, err := d.sim.File(small.Owner, small.Name, view.Head, "model.py")
+	if err != nil || !strings.Contains(text, "dtype=states.dtype") {
+		t.Errorf("the file at the head: %v\n%s", err, text)
+	}
+	if files := v.get(d.address(small) + "/files"); strings.Contains(files, "Commit suggestion</button>") || !strings.Contains(files, "Applied") {
+		t.Error("the suggestion can be committed again")
+	}
+	if page := v.get(d.address(small)); !strings.Contains(page, "No dtype mistakes in 1 Python file") {
+		t.Error("the conversation does not say that all is well")
+	}
+
+	// A suggestion that was committed before is refused in words.
+	refused := v.press(d.address(small)+"/files", files, "suggestion", http.StatusConflict)
+	if !strings.Contains(refused, "applied or marked resolved") || !strings.Contains(refused, `role="alert"`) {
+		t.Errorf("a stale suggestion: %s", refused)
+	}
+
+	// Re-run writes a new check run for the same head.
+	before := view.CheckRuns[0].ID
+	v.press(d.address(small)+"/checks", v.get(d.address(small)+"/checks"), "rerun", http.StatusOK)
+	d.until(t, small, "a second check run", func(v githubsim.PullView) bool { return checked("success")(v) && v.CheckRuns[0].ID != before })
+
+	view = d.until(t, big, "the first review", checked("neutral"))
+	if len(view.Threads) != len(wantedComments) {
+		t.Fatalf("%d comments, want %d", len(view.Threads), len(wantedComments))
+	}
+	page := v.get(d.address(big))
+	for _, row := range wantedComments {
+		if !strings.Contains(page, row.path) {
+			t.Errorf("the conversation does not name %s", row.path)
+		}
+	}
+	if !strings.Contains(page, "5 dtype mistakes") {
+		t.Error("the conversation does not count 5 mistakes")
+	}
+	v.press(d.address(big), page, "suggestion", http.StatusOK) // the first is the strongest
+	d.until(t, big, "four left", func(v githubsim.PullView) bool {
+		return checked("neutral")(v) && v.HeadSHA != view.HeadSHA && strings.HasPrefix(v.CheckRuns[0].Title, "4 dtype mistakes")
+	})
+	link := regexp.MustCompile(`href="(/handlab/hand-object-pose/blob/[^"]+)"`).FindStringSubmatch(v.get(d.address(big) + "/checks"))
+	if link == nil {
+		t.Fatal("the check run links to no line")
+	}
+	if text := v.get(d.URL + link[1]); !strings.Contains(text, `id="L92"`) && !strings.Contains(text, `id="L196"`) {
+		t.Errorf("%s shows no lines", link[1])
+	}
+}
+
+// A browser is a Chromium with a page of the demo.
+type browser struct {
+	t   testing.TB
+	ctx context.Context
+}
+
+func newBrowser(t testing.TB) *browser {
+	t.Helper()
+	exe := requires(t, "/usr/bin/chromium", "google-chrome", "chromium")
+	ctx, cancel := chromedp.NewExecAllocator(t.Context(), append(chromedp.DefaultExecAllocatorOptions[:],
+		chromedp.ExecPath(exe), chromedp.NoSandbox, chromedp.DisableGPU, chromedp.Flag("disable-quic", true), chromedp.Flag("no-first-run", true),
+		chromedp.Flag("disable-background-networking", true), chromedp.Flag("disable-component-update", true), chromedp.Flag("disable-sync", true),
+		chromedp.Flag("hide-scrollbars", true), chromedp.UserDataDir(t.TempDir()), chromedp.WSURLReadTimeout(demoLimit))...)
+	t.Cleanup(cancel)
+	ctx, cancel = chromedp.NewContext(ctx)
+	t.Cleanup(cancel)
+	b := &browser{t, ctx}
+	if err := chromedp.Do(ctx); err != nil { // starts it, without a deadline that would end it
+		t.Fatal(err)
+	}
+	return b
+}
+
+// ask runs an action, which may wait for the page, and returns its value.
+func ask[T any](b *browser, what string, action chromedp.Action[T]) T {
+	b.t.Helper()
+	ctx, cancel := context.WithTimeout(b.ctx, demoLimit)
+	defer cancel()
+	v, err := chromedp.Run(ctx, action)
+	if err != nil {
+		b.fail(what, err)
+	}
+	return v
+}
+
+// do runs actions one after the other.
+func (b *browser) do(what string, actions ...chromedp.Action[chromedp.Void]) {
+	b.t.Helper()
+	ask(b, what, chromedp.Steps(actions...))
+}
+
+func (b *browser) fail(what string, err error) {
+	b.t.Helper()
+	ctx, cancel := context.WithTimeout(b.ctx, time.Second)
+	defer cancel()
+	html, _ := chromedp.Run(ctx, chromedp.TextContent(chromedp.CSS("main")))
+	b.t.Fatalf("%s: %v\n%.4000s", what, err, html)
+}
+
+// becomes waits until an expression is true in the page, which may go to another
+// page meanwhile.
+func (b *browser) becomes(what, expression string) {
+	b.t.Helper()
+	ctx, cancel := context.WithTimeout(b.ctx, demoLimit)
+	defer cancel()
+	for {
+		_, err := chromedp.Run(ctx, chromedp.Poll[bool](expression, chromedp.WithPollingTimeout(demoLimit)))
+		if err == nil {
+			return
+		}
+		if ctx.Err() != nil || !strings.Contains(err.Error(), "-32000") {
+			b.fail(what, err)
+		}
+	}
+}
+
+func (b *browser) count(selector string) int {
+	b.t.Helper()
+	return ask(b, selector, chromedp.Evaluate[int](fmt.Sprintf("document.querySelectorAll(%q).length", selector)))
+}
+
+const commitButtons = ".suggestion button.primary"
+
+// TestDemoBrowser goes through both pull requests in Chromium.
+func TestDemoBrowser(t *testing.T) {
+	requires(t, "/usr/bin/chromium", "google-chrome", "chromium")
+	d := runDemo(t, demoOptions{})
+	big, small := d.pulls[0], d.pulls[1]
+	b := newBrowser(t)
+
+	// The page is opened while the review may still be on its way, and follows by itself.
+	b.do("open", chromedp.Navigate(d.address(small)))
+	b.becomes("the neutral check", `document.querySelector("#check")?.dataset.state === "neutral"`)
+	b.do("files", chromedp.Click(chromedp.CSS(`.tabs a[href$="/files"]`)), chromedp.WaitVisible(chromedp.CSS(commitButtons)))
+	comment := ask(b, "read", chromedp.Text(chromedp.CSS(".thread .prose")))
+	if !strings.Contains(comment, "kept") || !strings.Contains(comment, "float32") {
+		t.Errorf("the comment does not explain itself: %s", comment)
+	}
+	b.do("commit", chromedp.Click(chromedp.CSS(commitButtons)))
+	b.becomes("the comment outdated and folded", `document.querySelectorAll(".thread.folded").length === 1 && !document.querySelector("`+commitButtons+`")`)
+	b.becomes("the file changed", `[...document.querySelectorAll("tr.add")].some((r) => r.textContent.includes("dtype=states.dtype"))`)
+	b.becomes("the check green", `document.querySelector(".tabs .mark.success") !== null && !document.querySelector("#busy")`)
+	b.do("conversation", chromedp.Navigate(d.address(small)), chromedp.WaitVisible(chromedp.CSS(`#check[data-state="success"]`)))
+
+	b.do("open", chromedp.Navigate(d.address(big)))
+	b.becomes("the neutral check", `document.querySelector("#check")?.dataset.state === "neutral"`)
+	if n := b.count(commitButtons); n != len(wantedComments) {
+		t.Fatalf("%d suggestions, want %d", n, len(wantedComments))
+	}
+	title := ask(b, "title", chromedp.Text(chromedp.CSS("#check .title")))
+	if !strings.HasPrefix(title, "5 dtype mistakes") {
+		t.Errorf("the check says %q", title)
+	}
+	// The suggestion with the most lines is the one over the projection.
+	b.do("mark the button", chromedp.Evaluate[chromedp.Void](`(() => { const all = [...document.querySelectorAll(".suggestion")];
+		all.sort((a, b) => b.querySelectorAll("tr").length - a.querySelectorAll("tr").length)[0].querySelector("button").id = "press"; })()`))
+	b.do("commit", chromedp.Click(chromedp.CSS("#press")))
+	b.becomes("four left", `document.querySelector("#check .title")?.textContent.startsWith("4 dtype mistakes") && document.querySelectorAll("`+commitButtons+`").length === 4`)
+	view := d.until(t, big, "checked", checked("neutral"))
+	text, err := d.sim.File(big.Owner, big.Name, view.Head, "models/pixel_aligned.py")
+	if err != nil || !strings.Contains(text, "extrinsics.to(points_homo.dtype)") {
+		t.Errorf("the projection was not mended: %v", err)
+	}
+}
+
+// TestDemoPage checks what keeps other sites out.
+func TestDemoPage(t *testing.T) {
+	d := runDemo(t, demoOptions{})
+	small := d.pulls[1]
+	view := d.until(t, small, "the first review", checked("neutral"))
+	address := d.address(small)
+	for _, test := range []struct {
+		name, host, origin, site string
+		status                   int
+	}{
+		{"another site", "", "http://evil.example", "cross-site", http.StatusForbidden},
+		{"another port", "", "http://127.0.0.1:1", "", http.StatusForbidden},
+		{"a name of somebody else", "evil.example", "", "", http.StatusMisdirectedRequest},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			form := url.Values{"comment": {strconv.FormatInt(view.Threads[0].Comments[0].ID, 10)}}
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, address+"/suggestion", strings.NewReader(form.Encode()))
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+			if test.origin != "" {
+				req.Header.Set("Origin", test.origin)
+			}
+			if test.site != "" {
+				req.Header.Set("Sec-Fetch-Site", test.site)
+			}
+			req.Host = test.host
+			resp, err := http.DefaultClient.Do(req)
+			newVisitor(t).read(resp, err, test.status)
+		})
+	}
+	if now, _ := d.sim.Pull(t.Context(), small.Owner, small.Name, small.Number); now.HeadSHA != view.HeadSHA {
+		t.Error("a foreign request committed a suggestion")
+	}
+	resp, err := http.Get(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if csp := resp.Header.Get("Content-Security-Policy"); !strings.Contains(csp, "default-src 'none'") || strings.Contains(csp, "unsafe") {
+		t.Errorf("Content-Security-Policy %q", csp)
+	}
+	if host := strings.TrimPrefix(d.URL, "http://"); !strings.HasPrefix(host, "127.0.0.1:") {
+		t.Errorf("the page listens at %s", host)
+	}
+}
+
+// screenshots is where TestScreenshots puts its pictures; the README's picture is
+// made by
+//
+//	go test ./cmd/dtypebot -run TestScreenshots -screenshots ../../testdata -only review
+var (
+	screenshots     = flag.String("screenshots", "", "`folder` for pictures of the demo")
+	screenshotsOnly = flag.String("only", "", "make only the picture of this `name`")
+)
+
+// TestScreenshots takes pictures of the demo's pages, light and dark, wide and
+// narrow, before and after a commit.
+func TestScreenshots(t *testing.T) {
+	if *screenshots == "" {
+		t.Skip("makes pictures for people; needs -screenshots FOLDER")
+	}
+	d := runDemo(t, demoOptions{})
+	big, small := d.pulls[0], d.pulls[1]
+	d.until(t, big, "the first review", checked(""))
+	d.until(t, small, "the first review", checked(""))
+	b := newBrowser(t)
+	take := func(name string, dark bool, width int64, address, selector string) {
+		t.Helper()
+		if *screenshotsOnly != "" && name != *screenshotsOnly {
+			return
+		}
+		scheme := "light"
+		if dark {
+			scheme = "dark"
+		}
+		scale, height := 1.0, int64(900)
+		if width < 600 {
+			scale, height = 2, 844
+		}
+		if *screenshotsOnly != "" {
+			scale = 1.5
+		}
+		b.do(name,
+			chromedp.EmulateViewport(width, height, chromedp.EmulateScale(scale)),
+			chromedp.Func(func(ctx context.Context, target *chromedp.Target) error {
+				_, err := cdp.Call(ctx, target, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
+					Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}},
+				})
+				return err
+			}),
+			chromedp.Navigate(address), chromedp.WaitReady(chromedp.CSS("footer")))
+		shot := chromedp.FullScreenshot(100)
+		if selector != "" {
+			shot = chromedp.Screenshot(chromedp.CSS(selector))
+		}
+		png := ask(b, name, shot)
+		if err := os.WriteFile(filepath.Join(*screenshots, name+".png"), png, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	all := func(when string) {
+		for _, dark := range []bool{false, true} {
+			for _, width := range []int64{1280, 390} {
+				kind := map[bool]string{false: "light", true: "dark"}[dark] + map[bool]string{true: "-phone"}[width < 600]
+				name := func(what string) string { return fmt.Sprintf("%s-%s-%s", what, when, kind) }
+				take(name("list"), dark, width, d.URL, "")
+				for what, p := range map[string]demoPull{"big": big, "small": small} {
+					take(name(what+"-conversation"), dark, width, d.address(p), "")
+					take(name(what+"-checks"), dark, width, d.address(p)+"/checks", "")
+					take(name(what+"-files"), dark, width, d.address(p)+"/files", "")
+				}
+			}
+		}
+	}
+	take("review", false, 1000, d.address(small)+"/files", ".stack > .file")
+	all("before")
+	if *screenshotsOnly != "" {
+		return
+	}
+	for _, p := range []demoPull{big, small} {
+		before, _ := d.sim.Pull(t.Context(), p.Owner, p.Name, p.Number)
+		if _, err := d.sim.CommitSuggestion(t.Context(), p.Owner, p.Name, p.Number, before.Threads[0].Comments[0].ID, demoUser); err != nil {
+			t.Fatal(err)
+		}
+		d.until(t, p, "the second review", func(v githubsim.PullView) bool { return v.HeadSHA != before.HeadSHA && checked("")(v) })
+	}
+	all("after")
+}
