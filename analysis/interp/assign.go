@@ -5,6 +5,7 @@ import (
 
 	"github.com/dtypebot/dtypebot/analysis/dtype"
 	"github.com/dtypebot/dtypebot/analysis/python"
+	"github.com/dtypebot/dtypebot/analysis/torch"
 )
 
 func (e *evaluator) assign(s *python.Assign) {
@@ -33,6 +34,18 @@ func (e *evaluator) augmented(s *python.Assign) {
 	y := e.expr(s.Value)
 	if x.Kind == KindTensor || x.Kind == KindOpen && y.tensorish() {
 		x = x.Tensor()
+		if s.Op != "@" && s.Op != "" {
+			_, okX := x.operand()
+			_, okY := y.operand()
+			e.judge(s, refusal{})
+			if f, ok := torch.Lookup("torch.Tensor." + inplaceName(s.Op)); ok && okX && okY {
+				_, no, _ := e.settle(f, pair(f, x, y.numberOrTensor()), dtype.Type{}, false)
+				if no.text == "" && s.Op == "**" {
+					no = negativePower(x.DType, y)
+				}
+				e.judge(s, no)
+			}
+		}
 		if s.Op == "@" {
 			v := e.matmul(s, "@", "torch.matmul", target, x, s.Value, y)
 			e.bind(target, v, s)

@@ -5,6 +5,7 @@ import (
 
 	"github.com/dtypebot/dtypebot/analysis/dtype"
 	"github.com/dtypebot/dtypebot/analysis/python"
+	"github.com/dtypebot/dtypebot/analysis/torch"
 )
 
 func number(t dtype.Type) *Value { return &Value{Kind: KindNumber, DType: t, Rank: dtype.RankScalar} }
@@ -71,6 +72,15 @@ func (e *evaluator) eval(x python.Expr) *Value {
 			return e.pyBool()
 		}
 		if tensor {
+			e.judge(x, refusal{})
+			if fact, ok := torch.Lookup("torch." + compareName(x.Ops[0])); ok && len(vs) == 2 {
+				if _, ok := vs[0].operand(); ok {
+					if _, ok := vs[1].operand(); ok {
+						_, no, _ := e.settle(fact, pair(fact, vs[0].numberOrTensor(), vs[1].numberOrTensor()), dtype.Type{}, false)
+						e.judge(x, no)
+					}
+				}
+			}
 			return &Value{Kind: KindTensor, DType: dtype.Exact(dtype.Bool), Rank: rank, How: HowOther, Op: x.Ops[0]}
 		}
 		if vs[0].Kind == KindArray || len(vs) > 1 && vs[1].Kind == KindArray {
@@ -97,10 +107,23 @@ func (e *evaluator) eval(x python.Expr) *Value {
 			return e.pyBool()
 		case v.Kind == KindOpen:
 			return v
-		case v.Kind == KindTensor, v.Kind == KindArray:
+		case v.Kind == KindTensor:
+			r := v.derived(x, HowKeep, x.Op, v)
+			if fact, ok := torch.Lookup("torch." + unaryName(x.Op)); ok && len(fact.Operands) > 0 {
+				outs, no, ok := e.settle(fact, []taken{{fact: &fact.Operands[0], value: v}}, dtype.Type{}, false)
+				e.judge(x, no)
+				if ok && len(outs) == 1 && !outs[0].Empty() {
+					r.DType = outs[0]
+				}
+			}
+			return r
+		case v.Kind == KindArray:
 			return v.derived(x, HowKeep, x.Op, v)
 		case v.Kind == KindNumber:
 			n := number(v.DType)
+			if d, ok := v.DType.Exact(); ok && d == dtype.Bool {
+				n = e.pyInt() // -True
+			}
 			if v.Known && x.Op == "-" {
 				n.Known, n.Text = true, "-"+v.Text
 			}
@@ -529,6 +552,9 @@ func (e *evaluator) arith(at python.Node, op string, xe python.Expr, x *Value, y
 	switch {
 	case x.Kind == KindNumber && y.Kind == KindNumber:
 		t := dtype.Combine(x.DType, y.DType)
+		if d, ok := t.Exact(); ok && d == dtype.Bool && op != "&" && op != "|" && op != "^" {
+			t = dtype.Exact(dtype.Int64) // True + True
+		}
 		if op == "/" {
 			t = e.deflt
 		}
@@ -563,6 +589,27 @@ func (e *evaluator) arith(at python.Node, op string, xe python.Expr, x *Value, y
 	t := dtype.ResultOf(a, b)
 	if op == "/" || op == "**" && y.Kind == KindNumber && y.DType.Equal(e.deflt) {
 		t = e.divided(t)
+	}
+	name := "torch." + arithName(op)
+	fact, measured := torch.Lookup(name)
+	if measured {
+		if _, ok := at.(*python.Assign); ok { // x += y
+			if f, ok := torch.Lookup("torch.Tensor." + inplaceName(op)); ok {
+				fact = f
+			}
+		}
+		outs, no, ok := e.settle(fact, pair(fact, x.numberOrTensor(), y.numberOrTensor()), dtype.Type{}, false)
+		if ok {
+			if op == "**" && no.text == "" && len(outs) == 1 {
+				no = negativePower(outs[0], y)
+			}
+			e.judge(at, no)
+			if len(outs) == 1 && !outs[0].Empty() {
+				t = outs[0]
+			}
+		} else {
+			e.judge(at, refusal{})
+		}
 	}
 	v := &Value{Kind: KindTensor, DType: t, Rank: joinRanks(x, y), At: at, How: HowPromote, Op: op, From: []*Value{x, y}}
 	if x.tensorish() && y.tensorish() {
@@ -606,6 +653,32 @@ func joinRanks(x, y *Value) dtype.Rank {
 	return dtype.RankUnknown
 }
 
+func compareName(op string) string {
+	switch op {
+	case "<":
+		return "lt"
+	case "<=":
+		return "le"
+	case ">":
+		return "gt"
+	case ">=":
+		return "ge"
+	case "==":
+		return "eq"
+	}
+	return "ne"
+}
+
+func unaryName(op string) string {
+	switch op {
+	case "-":
+		return "neg"
+	case "~":
+		return "bitwise_not"
+	}
+	return "positive"
+}
+
 func arithName(op string) string {
 	switch op {
 	case "+":
@@ -622,8 +695,59 @@ func arithName(op string) string {
 		return "floor_divide"
 	case "%":
 		return "remainder"
+	case "&":
+		return "bitwise_and"
+	case "|":
+		return "bitwise_or"
+	case "^":
+		return "bitwise_xor"
+	case "<<":
+		return "bitwise_left_shift"
+	case ">>":
+		return "bitwise_right_shift"
 	}
 	return "bitwise"
+}
+
+// inplaceName is the method behind an augmented assignment.
+func inplaceName(op string) string {
+	switch op {
+	case "&", "|", "^", "<<", ">>":
+		return arithName(op) + "_"
+	case "//":
+		return "floor_divide_"
+	}
+	return arithName(op) + "_"
+}
+
+// pair gives the two operands of an op the facts of its parameters.
+func pair(op *torch.Op, x, y *Value) []taken {
+	out := make([]taken, 0, 2)
+	for i, v := range []*Value{x, y} {
+		fact := &torch.Operand{Class: torch.Promote}
+		if i < len(op.Operands) {
+			fact = &op.Operands[i]
+		}
+		out = append(out, taken{fact: fact, value: v})
+	}
+	return out
+}
+
+// numberOrTensor is the value as an operand of arithmetic.
+func (v *Value) numberOrTensor() *Value {
+	if v.Kind == KindNumber {
+		return v
+	}
+	return v.Tensor()
+}
+
+// negativePower is the refusal of integers to a negative integer power.
+func negativePower(t dtype.Type, y *Value) refusal {
+	low, high := t.Categories()
+	if t.Known() && len(t.Roots()) == 0 && low == high && low <= dtype.CatInt && y.Kind == KindNumber && y.Known && strings.HasPrefix(y.Text, "-") {
+		return refusal{text: "** refuses an integer to a negative power", certain: true}
+	}
+	return refusal{}
 }
 
 // addOp records an operation. A place that is evaluated again replaces what it
@@ -637,8 +761,5 @@ func (e *evaluator) addOp(at python.Node, kind OpKind, name, written string, res
 		result.At = at
 	}
 	e.ops[at] = op
-	if kind == OpRefuses || kind == OpModule || kind == OpIndexPut {
-		e.judge(at, differ(written, operands))
-	}
 	return op
 }

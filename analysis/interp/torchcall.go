@@ -452,6 +452,9 @@ func (e *evaluator) where(x *python.Call, a *args) *Value {
 	if c := a.pos[0]; c.Kind == KindTensor && c.Rank == dtype.RankDim {
 		v.Rank = dtype.RankDim
 	}
+	if l.Kind == KindNumber && r.Kind == KindNumber { // made tensors of dim 0
+		v.DType = dtype.Combine(l.DType, r.DType)
+	}
 	if l.tensorish() && r.tensorish() {
 		e.addOp(x, OpPromotes, "torch.where", e.file.Text(x.Func.Pos()), v, "", Operand{Expr: a.exprs[1], Value: l.Tensor(), Name: "x"}, Operand{Expr: a.exprs[2], Value: r.Tensor(), Name: "y"})
 	}
@@ -528,13 +531,37 @@ func (e *evaluator) refuse(at python.Node, op *torch.Op, name, written, equation
 			}
 		}
 	}
-	cast := e.castByAutocast(op, v, nil)
+	cast := false
+	if outs, no, ok := e.settleAll(op, operands); ok {
+		e.judge(at, no)
+		if len(outs) == 1 && !outs[0].Empty() {
+			cast = !v.DType.Equal(outs[0]) && e.region().State == AutocastOn
+			v.DType = outs[0]
+		}
+	} else {
+		cast = e.castByAutocast(op, v, nil)
+		if !cast {
+			e.judge(at, differ(written, operands))
+		}
+	}
 	rec := e.addOp(at, OpRefuses, name, written, v, message, operands...)
 	rec.Equation = equation
 	if cast {
 		v.How = HowAutocast
 	}
 	return v
+}
+
+// settleAll settles an op whose operands all take the op's first place.
+func (e *evaluator) settleAll(op *torch.Op, operands []Operand) ([]dtype.Type, refusal, bool) {
+	if op == nil {
+		return nil, refusal{}, false
+	}
+	takes := make([]taken, len(operands))
+	for i, o := range operands {
+		takes[i] = taken{fact: &torch.Operand{Class: torch.Raise}, value: o.Value}
+	}
+	return e.settle(op, takes, dtype.Type{}, false)
 }
 
 // agreed is the dtype behind an operation that wants equal ones: the first
@@ -692,6 +719,7 @@ func (e *evaluator) apply(x *python.Call, op *torch.Op, name, written string, re
 	}
 	var operands []Operand
 	var strict, promote, soft []Operand
+	var takes []taken
 	var follows *Value
 	t := dtype.Type{}
 	rank := dtype.RankZero
@@ -712,6 +740,10 @@ func (e *evaluator) apply(x *python.Call, op *torch.Op, name, written string, re
 		}
 		for _, el := range list {
 			if el.Kind == KindNumber {
+				if op.Dim >= 0 && o.Index == op.Dim && op.WithDim != nil {
+					continue // max(x, 0): a dim
+				}
+				takes = append(takes, taken{fact: o, value: el})
 				if o.Class == torch.Promote {
 					promote = append(promote, Operand{Expr: vx, Value: el, Name: o.Name})
 				}
@@ -735,6 +767,7 @@ func (e *evaluator) apply(x *python.Call, op *torch.Op, name, written string, re
 			}
 			opd := Operand{Expr: vx, Value: tv, Name: o.Name}
 			operands = append(operands, opd)
+			takes = append(takes, taken{fact: o, value: tv, soft: o.Name == "bias" && o.Class != torch.Raise})
 			if o.Name == "bias" && o.Class != torch.Raise {
 				opd.Soft = true
 				soft = append(soft, opd)
@@ -764,12 +797,14 @@ func (e *evaluator) apply(x *python.Call, op *torch.Op, name, written string, re
 	if len(op.Operands) == 0 && recv != nil && recv.tensorish() {
 		r := recv.Tensor()
 		operands = append(operands, Operand{Expr: recvExpr, Value: r, Name: "self"})
+		takes = append(takes, taken{fact: &torch.Operand{}, value: r})
 		strict = append(strict, operands[0])
 		rank = r.Rank
 		tensors++
 	} else if len(op.Operands) == 0 && len(a.pos) > 0 && a.pos[0].tensorish() {
 		r := a.pos[0].Tensor()
 		operands = append(operands, Operand{Expr: a.exprs[0], Value: r, Name: "input"})
+		takes = append(takes, taken{fact: &torch.Operand{}, value: r})
 		strict = append(strict, operands[0])
 		rank = r.Rank
 		tensors++
@@ -817,6 +852,24 @@ func (e *evaluator) apply(x *python.Call, op *torch.Op, name, written string, re
 	if tensors > 1 {
 		how = HowPromote
 	}
+	var set dtype.Type
+	if given != nil && op.TakesDType {
+		set = dtype.Unknown
+		if u, ok := dtypeOf(given); ok {
+			set = u
+		}
+	}
+	settled, no, exact := e.settle(op, takes, set, dimGiven)
+	if exact {
+		e.judge(x, no)
+		if n := len(settled); n > 0 {
+			width = n
+		}
+	} else if e.region().State == AutocastNone || e.region().State == AutocastOff {
+		e.judge(x, differ(written, strict))
+	} else {
+		e.judge(x, refusal{})
+	}
 	one := func(i int) *Value {
 		v := &Value{Kind: KindTensor, At: x, How: how, Op: written, Rank: e.resultRank(op, rank, dimGiven, a)}
 		for _, o := range operands {
@@ -834,7 +887,15 @@ func (e *evaluator) apply(x *python.Call, op *torch.Op, name, written string, re
 				}
 			}
 		}
-		if i == 0 && e.castByAutocast(op, v, given) {
+		if exact && i < len(settled) {
+			if !v.DType.Equal(settled[i]) && e.region().State == AutocastOn {
+				v.How = HowAutocast
+			}
+			v.DType = settled[i]
+			if v.DType.Empty() {
+				return unknown()
+			}
+		} else if i == 0 && e.castByAutocast(op, v, given) {
 			v.How = HowAutocast
 		}
 		if tensors == 1 && v.How == HowKeep && len(operands) == 1 && v.DType.Equal(operands[0].Value.DType) {

@@ -140,6 +140,9 @@ func castFix(p *analysis.Pass, c *conflict) *analysis.Fix {
 	if c.op.Kind == interp.OpModule && c.odd.Name == "weight" {
 		return nil // never cast a parameter in forward
 	}
+	if isLoss(c.op.Name) {
+		return lossFix(p, c)
+	}
 	ref, ok := reference(p, c.op, c.keep)
 	if d, exact := c.keep.Value.DType.Exact(); !ok && exact && explicitCast(c.keep) {
 		// No name has that dtype, but the code itself spells it: points.float() @ full.
@@ -152,6 +155,24 @@ func castFix(p *analysis.Pass, c *conflict) *analysis.Fix {
 		Title: "Cast to `" + ref + "`", Safety: analysis.Safe,
 		Edits: castEdit(p, c.odd.Expr, ".to("+ref+")"),
 	}
+}
+
+// isLoss reports whether an operation is a loss: losses belong in float32.
+func isLoss(name string) bool {
+	name = name[strings.LastIndexByte(name, '.')+1:]
+	return strings.Contains(name, "loss") || strings.Contains(name, "cross_entropy") || strings.Contains(name, "Loss") || strings.Contains(name, "kl_div")
+}
+
+// lossFix casts the prediction up instead of the target down.
+func lossFix(p *analysis.Pass, c *conflict) *analysis.Fix {
+	d, ok := c.odd.Value.DType.Exact()
+	if !ok && c.odd.Value.DType.IsDefault() {
+		d, ok = dtype.Float32, true
+	}
+	if !ok || d != dtype.Float32 {
+		return nil
+	}
+	return &analysis.Fix{Title: "Compute the loss in float32", Safety: analysis.Safe, Edits: castEdit(p, c.keep.Expr, ".float()")}
 }
 
 // explicitCast reports whether an operand is written as a cast to a fixed dtype.
@@ -212,7 +233,7 @@ func factoryFix(p *analysis.Pass, c *conflict) (*analysis.Fix, string) {
 		return castFix(p, c), ""
 	}
 	call := m.Call
-	if afterCall[m.Name] {
+	if afterCall[m.Name] || strings.HasSuffix(m.Name, "Tensor") { // torch.FloatTensor takes no dtype=
 		return &analysis.Fix{
 			Title: "Cast to `" + ref + "`", Safety: analysis.Safe,
 			Edits: []analysis.Edit{{Span: python.Span{Start: call.End, End: call.End}, New: ".to(" + ref + ")"}},

@@ -31,9 +31,16 @@ numbers and 0-dim values; for x[i] += v; and where the kind of index is unknown.
 				continue
 			}
 			d := exampleDType(p)
-			keep, odd := named(p, c.keep), named(p, c.odd)
-			message := fmt.Sprintf("%s is %s and %s is %s. An indexed write does not cast. %s",
-				keep, knownWords(c.keep.Value.DType), odd, knownWords(c.odd.Value.DType), stops(&c, d, "here"))
+			to, value := c.keep, c.odd
+			if len(c.op.Operands) > 0 && sameOperand(c.odd, c.op.Operands[0]) {
+				to, value = c.odd, c.keep
+			}
+			message := fmt.Sprintf("%s is %s, and %s is %s. An indexed write does not cast", named(p, to), knownWords(to.Value.DType), named(p, value), knownWords(value.Value.DType))
+			if c.evidence == byProof {
+				message += ": " + stops(&c, d, "here")
+			} else {
+				message += fmt.Sprintf("; with %s in play %s", d, stops(&c, d, "here"))
+			}
 			p.Report(analysis.Finding{
 				Confidence: c.evidence.confidence(), At: statement(c.op), Scope: scopeName(&c),
 				Message: message, Because: because(p, &c), Fix: writeFix(p, &c), Ops: operations(&c),

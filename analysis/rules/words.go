@@ -82,10 +82,19 @@ func pytorchSays(c *conflict, d dtype.DType) string {
 		return code2(fmt.Sprintf("Index put requires the source and destination dtypes match, got %s for the destination and %s for the source.", n.first, n.second))
 	case c.op.Message == "expected scalar type" && n.first != "" && n.second != "" && n.first != n.second:
 		return code2(fmt.Sprintf("expected scalar type %s but found %s", n.first, n.second))
-	case c.op.Message != "":
-		return code2(c.op.Message)
 	}
-	return ""
+	return fragment(c.op.Message)
+}
+
+// fragment quotes a message's stable core if it says something by itself.
+func fragment(core string) string {
+	if at := strings.Index(core, ", but "); at > 0 {
+		core = core[:at]
+	}
+	if len(core) < len("must have the same dtype") || strings.HasPrefix(core, "but ") {
+		return ""
+	}
+	return code2(core)
 }
 
 func code2(s string) string { return "`" + s + "`" }
@@ -118,18 +127,24 @@ func knownWords(t dtype.Type) string {
 	if r, ok := t.Root(); ok {
 		return "the dtype of " + code(r.Name)
 	}
-	if t.Promoted() {
+	if rs := t.Roots(); len(rs) > 0 {
 		var names []string
-		for _, r := range t.Roots() {
+		for _, r := range rs {
 			names = append(names, code(r.Name))
 		}
-		wide := "float32"
-		if strings.Contains(t.String(), "float64") {
-			wide = "float64"
+		of := names[0]
+		if n := len(names); n > 1 {
+			of = strings.Join(names[:n-1], ", ") + " and " + names[n-1]
 		}
-		if len(names) > 0 {
-			return wide + " promoted with " + strings.Join(names, " and ")
+		switch {
+		case !t.Widened() && len(rs) > 1:
+			return "as wide as " + of
+		case !t.Widened():
+			return "the dtype of " + of
+		case strings.Contains(t.String(), "float64"):
+			return "float64 promoted with " + of
 		}
+		return "float32 promoted with " + of
 	}
 	return t.String()
 }

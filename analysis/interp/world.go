@@ -1,0 +1,359 @@
+package interp
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/dtypebot/dtypebot/analysis/dtype"
+	"github.com/dtypebot/dtypebot/analysis/torch"
+)
+
+// This file applies a measured op to operands whose dtypes are known without
+// any root. Each combination of the operands' alternatives is a world, in which
+// the op gives certain dtypes or is refused.
+
+// A part is one operand in one world.
+type part struct {
+	fact   *torch.Operand
+	t      dtype.Type // one alternative
+	d      dtype.DType
+	rank   dtype.Rank
+	number bool
+	soft   bool
+}
+
+// maxWorlds bounds the combinations of one operation.
+const maxWorlds = 64
+
+// settle gives what an op makes of its operands, and what it has against them.
+// ok is false if something is not known or not measured; results is then nil.
+func (e *evaluator) settle(op *torch.Op, takes []taken, given dtype.Type, dim bool) (results []dtype.Type, r refusal, ok bool) {
+	worlds := [][]part{nil}
+	several := len(takes) > 1
+	for i := range takes {
+		v := takes[i].value
+		t := v.DType
+		if !closed(t) {
+			return nil, refusal{}, false
+		}
+		ranks := []dtype.Rank{v.Rank}
+		if v.Rank == dtype.RankUnknown && several {
+			ranks = []dtype.Rank{dtype.RankDim, dtype.RankZero}
+		}
+		var next [][]part
+		for _, w := range worlds {
+			for _, a := range t.Alternatives() {
+				ds, _ := a.In(nil, dtype.Float32)
+				for _, rank := range ranks {
+					p := part{fact: takes[i].fact, t: a, d: ds[0], rank: rank, number: v.Kind == KindNumber, soft: takes[i].soft}
+					next = append(next, append(append([]part(nil), w...), p))
+				}
+			}
+		}
+		if worlds = next; len(worlds) > maxWorlds {
+			return nil, refusal{}, false
+		}
+	}
+	refused, certain, width := 0, 0, -1
+	for _, w := range worlds {
+		outs, no, known := e.world(op, w, given, dim)
+		if !known {
+			return nil, refusal{}, false
+		}
+		if no.text != "" {
+			r = no
+			refused++
+			if no.certain {
+				certain++
+				continue
+			}
+		}
+		if width < 0 {
+			width = len(outs)
+			results = make([]dtype.Type, width)
+		}
+		if len(outs) != width {
+			return nil, refusal{}, false
+		}
+		for i := range outs {
+			results[i] = dtype.Join(results[i], outs[i])
+		}
+	}
+	r.certain = refused > 0 && certain == len(worlds)
+	return results, r, true
+}
+
+// world applies an op in one world.
+func (e *evaluator) world(op *torch.Op, parts []part, given dtype.Type, dim bool) ([]dtype.Type, refusal, bool) {
+	parts, no, ok := e.autocastParts(op, parts, !given.Empty())
+	if !ok || no.text != "" {
+		return nil, no, ok
+	}
+	base := baseName(op.Name)
+	tensors, dims := 0, false
+	alike := true
+	first := -1
+	for i := range parts {
+		p := &parts[i]
+		if p.number {
+			continue
+		}
+		tensors++
+		dims = dims || p.rank == dtype.RankDim
+		if first < 0 {
+			first = i
+		}
+		alike = alike && p.d == parts[first].d
+	}
+	if first < 0 {
+		return nil, refusal{}, false
+	}
+	var promote []dtype.Operand
+	var strict []part
+	follows := -1
+	for i := range parts {
+		p := &parts[i]
+		c := p.fact.Class
+		if c == torch.Unmeasured && integerOnly(op) {
+			c = torch.Promote
+		}
+		o := dtype.Operand{Type: p.t, Rank: p.rank}
+		if p.fact.ZeroDim == torch.Promote && !p.number {
+			o.Rank = dtype.RankDim
+		}
+		switch {
+		case p.number:
+			o.Rank = dtype.RankScalar
+			if c == torch.Promote || c == torch.Const {
+				promote = append(promote, o)
+			}
+		case c == torch.Raise:
+			if p.rank == dtype.RankZero && dims && (p.fact.ZeroDim == torch.Ignored || p.fact.ZeroDim == torch.Promote) {
+				continue
+			}
+			strict = append(strict, *p)
+		case c == torch.Promote, c == torch.Const:
+			promote = append(promote, o)
+		case c == torch.Follows:
+			if follows < 0 {
+				follows = i
+			}
+		case c == torch.Ignored:
+		default:
+			if tensors > 1 && !alike && !p.soft {
+				return nil, refusal{}, false
+			}
+		}
+	}
+	for _, p := range strict {
+		if p.d != strict[0].d {
+			return nil, refusal{text: fmt.Sprintf("%s refuses %s with %s", base, strict[0].t, p.t), certain: true}, true
+		}
+	}
+	soft := refusal{}
+	for _, p := range parts {
+		if p.soft && p.d != parts[first].d {
+			soft = refusal{text: fmt.Sprintf("%s refuses %s with %s for some shapes", base, parts[first].t, p.t)}
+		}
+	}
+	var t dtype.Type // the common dtype
+	switch {
+	case follows >= 0:
+		t = parts[follows].t
+	case len(promote) > 0:
+		for _, p := range strict {
+			promote = append(promote, dtype.Operand{Type: p.t, Rank: p.rank})
+		}
+		t = dtype.ResultOf(promote...)
+	case len(strict) > 0:
+		t = strict[0].t
+	default:
+		t = parts[first].t
+	}
+	self := parts[first]
+	inplace := writesFirst(op) && first == 0
+	if inplace && checksCast(base) {
+		all := make([]dtype.Operand, 0, len(parts))
+		for _, p := range parts {
+			o := dtype.Operand{Type: p.t, Rank: p.rank}
+			if p.number {
+				o.Rank = dtype.RankScalar
+			}
+			if p.fact.Class != torch.Raise {
+				all = append(all, o)
+			}
+		}
+		if len(all) > 0 {
+			t = dtype.ResultOf(all...)
+		}
+		if ds, ok := t.In(nil, dtype.Float32); ok && len(ds) == 1 && ds[0].Category() > self.d.Category() {
+			return nil, refusal{text: fmt.Sprintf("%s gives %s, which cannot be written to %s", base, t, self.t), certain: true}, true
+		}
+	}
+	if !given.Empty() {
+		t = given
+	}
+	if subtracts(base) {
+		for _, p := range parts {
+			if p.d == dtype.Bool {
+				return nil, refusal{text: base + " refuses bool", certain: true}, true
+			}
+		}
+	}
+	ds, ok := t.In(func(*dtype.Root) dtype.DType { return dtype.None }, dtype.Float32)
+	if !ok || len(ds) != 1 {
+		return nil, refusal{}, false
+	}
+	d := ds[0]
+	cells := op.Same
+	if dim && op.WithDim != nil {
+		cells = op.WithDim
+	}
+	outs, measured := cells[d]
+	no = soft
+	if !measured {
+		switch {
+		case contains(op.NotCPU, d) && d.Half():
+			no = refusal{text: fmt.Sprintf("%s has no kernel for %s on the CPU in %s", base, d, op.Version)}
+			if outs, _ = op.Results(d); outs == nil {
+				outs = []dtype.DType{d}
+			}
+		case contains(op.NotCPU, d) || d.Category() <= dtype.CatInt && len(cells[dtype.Float32]) > 0:
+			return nil, refusal{text: fmt.Sprintf("%s refuses %s", base, d), certain: true}, true
+		default:
+			return nil, refusal{}, false
+		}
+	}
+	results := make([]dtype.Type, len(outs))
+	for i, o := range outs {
+		switch {
+		case o == dtype.None:
+			results[i] = dtype.Type{}
+		case inplace && i == 0:
+			results[i] = self.t
+		case !given.Empty() && i == 0 && op.TakesDType:
+			results[i] = given
+		case o == d:
+			results[i] = t
+		case d.Category() <= dtype.CatInt && o == dtype.Float32:
+			results[i] = e.deflt
+		default:
+			results[i] = dtype.Exact(o)
+		}
+	}
+	return results, no, true
+}
+
+// autocastParts casts the operands as the region's policy for the op says.
+func (e *evaluator) autocastParts(op *torch.Op, parts []part, given bool) ([]part, refusal, bool) {
+	r := e.region()
+	if r.State != AutocastOn && r.State != AutocastMaybe {
+		return parts, refusal{}, true
+	}
+	policy := op.CUDA
+	if r.Device == "cpu" {
+		policy = op.CPU
+	}
+	var to dtype.Type
+	switch policy {
+	case torch.Passthrough:
+		return parts, refusal{}, true
+	case torch.LowerPrecision:
+		to = r.DType
+	case torch.FP32:
+		to = dtype.Exact(dtype.Float32)
+	case torch.FP32SetOpt:
+		if given {
+			return parts, refusal{}, true
+		}
+		to = dtype.Exact(dtype.Float32)
+	case torch.PromoteWidest:
+		for _, p := range parts {
+			if eligible(p) {
+				to = dtype.Combine(to, p.t)
+			}
+		}
+	case torch.Banned:
+		if r.State == AutocastOn {
+			return nil, refusal{text: baseName(op.Name) + " is not allowed under autocast", certain: true}, true
+		}
+		return nil, refusal{}, false
+	}
+	if r.State == AutocastMaybe {
+		return nil, refusal{}, false
+	}
+	ds, ok := to.In(nil, dtype.Float32)
+	if !ok || len(ds) != 1 {
+		return parts, refusal{}, ok || to.Empty()
+	}
+	cast := append([]part(nil), parts...)
+	for i, p := range cast {
+		if eligible(p) && p.d != ds[0] {
+			cast[i].t, cast[i].d = to, ds[0]
+		}
+	}
+	return cast, refusal{}, true
+}
+
+// eligible reports whether autocast may cast an operand: floating tensors but
+// float64 (aten/src/ATen/autocast_mode.h, is_eligible).
+func eligible(p part) bool { return !p.number && p.d.Floating() && p.d != dtype.Float64 }
+
+func contains(list []dtype.DType, d dtype.DType) bool {
+	for _, x := range list {
+		if x == d {
+			return true
+		}
+	}
+	return false
+}
+
+func baseName(name string) string { return name[strings.LastIndexByte(name, '.')+1:] }
+
+// integerOnly reports whether no floating dtype has a kernel. Such ops (gcd,
+// bitwise_and, shifts) promote their operands, but the classes are measured
+// with floating ones.
+func integerOnly(op *torch.Op) bool {
+	for _, d := range floats {
+		if _, ok := op.Same[d]; ok {
+			return false
+		}
+	}
+	return len(op.Same) > 0
+}
+
+// writesFirst reports whether the op writes its first operand.
+func writesFirst(op *torch.Op) bool {
+	base := baseName(op.Name)
+	return op.Kind == "inplace" || strings.HasPrefix(base, "__i") && base != "__invert__" || strings.HasSuffix(base, "_") && !strings.HasPrefix(base, "__")
+}
+
+// checksCast reports whether an in-place op refuses to write a result of a
+// higher category. All that compute through TensorIterator do ("result type
+// Float can't be cast to the desired output type Long"); those that copy or
+// fill convert.
+func checksCast(base string) bool {
+	switch base {
+	case "copy_", "fill_", "masked_fill_", "index_fill_", "masked_scatter_", "index_put_", "index_add_", "index_copy_", "scatter_", "scatter_add_", "scatter_reduce_", "put_", "fill_diagonal_",
+		"normal_", "uniform_", "bernoulli_", "random_", "zero_", "eq_", "ne_", "lt_", "le_", "gt_", "ge_", "not_equal_", "less_", "less_equal_", "greater_", "greater_equal_", "logical_and_", "logical_or_", "logical_xor_", "logical_not_":
+		return false
+	}
+	return true
+}
+
+// subtracts knows the subtractions, which refuse bool wherever it stands
+// (aten/src/ATen/native/BinaryOps.h, sub_check).
+func subtracts(base string) bool {
+	switch base {
+	case "sub", "sub_", "subtract", "subtract_", "rsub", "__sub__", "__isub__", "__rsub__":
+		return true
+	}
+	return false
+}
+
+// taken is one argument in the place of an operand.
+type taken struct {
+	fact  *torch.Operand
+	value *Value
+	soft  bool
+}
