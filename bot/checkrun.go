@@ -44,6 +44,28 @@ func checkRun(snapshot Snapshot, report check.Report, entries []entry, possible 
 	return run
 }
 
+// Excuse says in the check run that the pull request could not be reviewed. It
+// is neutral: the fault is the bot's, or GitHub's. It is pure.
+func Excuse(snapshot Snapshot, reason string, config Config) Review {
+	// Behind the first line of a panic comes its stack, which is for the log.
+	reason, _, _ = strings.Cut(strings.TrimSpace(reason), "\n")
+	var b strings.Builder
+	fmt.Fprintf(&b, "This pull request could not be reviewed at %s: %s. Re-run this check to try again; a push does too.\n",
+		code(short(snapshot.Head)), strings.TrimSuffix(inert(oneLine(shorten(reason, 300))), "."))
+	if config.Engine != "" {
+		fmt.Fprintf(&b, "\n%s %s\n", CheckName, code(config.Engine))
+	}
+	run := Check{
+		Name:       CheckName,
+		ExternalID: ExternalID(snapshot.Job),
+		Conclusion: neutral,
+		Title:      "Could not be reviewed",
+		Summary:    b.String(),
+	}
+	run.settle(snapshot)
+	return Review{Owner: snapshot.Owner, Name: snapshot.Name, Pull: snapshot.Pull, Head: snapshot.Head, Check: run}
+}
+
 // ExternalID is what the bot's check runs of a pull request carry. It leads back
 // to the pull request when somebody asks for a re-run: for forks GitHub does
 // not name it.

@@ -16,6 +16,10 @@ type GitHub interface {
 	// all of one head. It returns Drop when there is nothing to review (closed,
 	// deleted, uninstalled) and Retry when it should be asked again later.
 	Snapshot(ctx context.Context, job Job) (Snapshot, error)
+	// State reads what Excuse needs and no more, by other calls than Snapshot, as
+	// those may be what fails: the head of the job's pull request and the own
+	// check runs on it. It returns Drop and Retry like Snapshot.
+	State(ctx context.Context, job Job) (Snapshot, error)
 	// Post writes a review: at most one review with comments, then the check
 	// run. What GitHub refuses to take as a comment becomes an annotation.
 	Post(ctx context.Context, snapshot Snapshot, review Review) (Posted, error)
@@ -62,6 +66,22 @@ func (r *Reviewer) Review(ctx context.Context, job Job) (Posted, error) {
 	posted.Calls = append(append([]string(nil), snapshot.Calls...), posted.Calls...)
 	if err != nil {
 		return posted, border("post the review of "+job.String(), err)
+	}
+	return posted, nil
+}
+
+// GiveUp says on the job's pull request that it could not be reviewed, and why.
+// It may be called any number of times: what stands already is not written
+// again.
+func (r *Reviewer) GiveUp(ctx context.Context, job Job, reason string) (Posted, error) {
+	snapshot, err := r.GitHub.State(ctx, job)
+	if err != nil {
+		return Posted{}, border("read "+job.String(), err)
+	}
+	posted, err := r.GitHub.Post(ctx, snapshot, Excuse(snapshot, reason, r.Config))
+	posted.Calls = append(append([]string(nil), snapshot.Calls...), posted.Calls...)
+	if err != nil {
+		return posted, border("say that "+job.String()+" could not be reviewed", err)
 	}
 	return posted, nil
 }

@@ -23,6 +23,10 @@ func (g *fakeGitHub) Snapshot(context.Context, bot.Job) (bot.Snapshot, error) {
 	return g.snapshot, g.err
 }
 
+func (g *fakeGitHub) State(context.Context, bot.Job) (bot.Snapshot, error) {
+	return g.snapshot, g.err
+}
+
 func (g *fakeGitHub) Post(_ context.Context, _ bot.Snapshot, review bot.Review) (bot.Posted, error) {
 	g.posted = append(g.posted, review)
 	return bot.Posted{Comments: review.Comments, Calls: []string{"review", "check-run"}}, nil
@@ -82,4 +86,29 @@ func TestReview(t *testing.T) {
 			}
 		}
 	})
+}
+
+func TestGiveUp(t *testing.T) {
+	job := bot.Job{Owner: "o", Name: "n", Pull: 3, Repository: 9}
+	g := &fakeGitHub{snapshot: bot.Snapshot{Job: job, Owner: "o", Name: "n", Pull: 3, Head: "abcdef0123"}}
+	r := bot.Reviewer{GitHub: g, Config: bot.Config{Engine: "v1"}}
+	if _, err := r.GiveUp(t.Context(), job, "panic: <b>@mona</b> `x`.\ngoroutine 1 [running]"); err != nil {
+		t.Fatal(err)
+	}
+	check := g.posted[0].Check
+	if check.Conclusion != "neutral" || check.Title != "Could not be reviewed" || check.Unchanged || check.ExternalID != bot.ExternalID(job) {
+		t.Errorf("check run %+v", check)
+	}
+	const want = "This pull request could not be reviewed at `abcdef0`: panic: \\<b\\>@\u200bmona\\</b\\> `x`. " +
+		"Re-run this check to try again; a push does too.\n\ndtypebot `v1`\n"
+	if check.Summary != want {
+		t.Errorf("summary %q\nwant %q", check.Summary, want)
+	}
+	// Once it stands it is not written again, unless a person asks.
+	g.snapshot.CheckRuns = []bot.CheckRun{{
+		ID: 1, Status: "completed", Conclusion: "neutral", ExternalID: check.ExternalID, Head: "abcdef0123", Title: check.Title, Summary: check.Summary,
+	}}
+	if _, err := r.GiveUp(t.Context(), job, "panic: <b>@mona</b> `x`"); err != nil || !g.posted[1].Check.Unchanged {
+		t.Errorf("check run %+v, %v", g.posted[1].Check, err)
+	}
 }

@@ -10,7 +10,8 @@
 // "graphql:files", "graphql:threads", "graphql:head" and "graphql:light"
 // (further pages, a head that is not listed last, a query too heavy), "blob" (a
 // text that GraphQL did not give), "repository" (a name that changed),
-// "review:part" and "check-run:plain" (what GitHub refused).
+// "review:part" and "check-run:plain" (what GitHub refused), "pull" and
+// "check-runs" (a job that was given up).
 //
 // It takes no decision about what is said, keeps nothing on disk, does not
 // sleep when GitHub asks it to wait (it hands the job back instead), and never

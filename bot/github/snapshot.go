@@ -98,6 +98,69 @@ func (a *App) Snapshot(ctx context.Context, job bot.Job) (bot.Snapshot, error) {
 	return bot.Snapshot{}, bot.Retry{After: afterMoved, Err: errMoved}
 }
 
+// State reads the head and the own check runs of the job's pull request, by REST
+// alone.
+func (a *App) State(ctx context.Context, job bot.Job) (bot.Snapshot, error) {
+	inst, err := a.installation(ctx, job.Installation)
+	if err != nil {
+		return bot.Snapshot{}, err
+	}
+	s := &session{installation: inst, app: a}
+	owner, name := job.Owner, job.Name
+	if owner == "" || name == "" {
+		if owner, name, err = s.resolve(ctx, job.Repository); err != nil {
+			return bot.Snapshot{}, err
+		}
+	}
+	var pull *github.PullRequest
+	err = s.call("pull", func() (err error) { // GitHub redirects from former names
+		pull, _, err = s.client.PullRequests.Get(ctx, owner, name, job.Pull)
+		return err
+	})
+	if e, ok := refused(err); ok && (e.Status == http.StatusNotFound || e.Status == http.StatusForbidden) {
+		return bot.Snapshot{}, bot.Drop{Reason: "the pull request is gone or closed to the App: " + e.Error()}
+	}
+	if err != nil {
+		return bot.Snapshot{}, err
+	}
+	base := pull.GetBase().GetRepo()
+	switch {
+	case base.GetID() != job.Repository:
+		return bot.Snapshot{}, bot.Drop{Reason: "the name belongs to another repository now"}
+	case pull.GetState() != "open":
+		return bot.Snapshot{}, bot.Drop{Reason: "the pull request is " + pull.GetState()}
+	}
+	snapshot := bot.Snapshot{
+		Job: job, Owner: base.GetOwner().GetLogin(), Name: base.GetName(), URL: base.GetHTMLURL(), Pull: job.Pull,
+		Title: pull.GetTitle(), Head: pull.GetHead().GetSHA(), Base: pull.GetBase().GetSHA(),
+		State: pull.GetState(), Draft: pull.GetDraft(), Author: pull.GetUser().GetLogin(), Changed: pull.GetChangedFiles(),
+		Fork: pull.GetHead().GetRepo().GetID() != base.GetID(),
+	}
+	var runs *github.ListCheckRunsResults
+	err = s.call("check-runs", func() (err error) {
+		runs, _, err = s.client.Checks.ListCheckRunsForRef(ctx, snapshot.Owner, snapshot.Name, snapshot.Head, &github.ListCheckRunsOptions{
+			CheckName: github.String(bot.CheckName), Filter: github.String("all"), AppID: github.Int64(a.id),
+			ListOptions: github.ListOptions{PerPage: perPage},
+		})
+		return err
+	})
+	if e, ok := refused(err); ok && (e.Status == http.StatusNotFound || e.Status == http.StatusForbidden) {
+		return bot.Snapshot{}, bot.Drop{Reason: "the App may not read check runs: " + e.Error()}
+	}
+	if err != nil {
+		return bot.Snapshot{}, err
+	}
+	for _, r := range runs.CheckRuns {
+		snapshot.CheckRuns = append(snapshot.CheckRuns, bot.CheckRun{
+			ID: r.GetID(), Status: r.GetStatus(), Conclusion: r.GetConclusion(), ExternalID: r.GetExternalID(), Head: r.GetHeadSHA(),
+			Title: r.GetOutput().GetTitle(), Summary: r.GetOutput().GetSummary(),
+		})
+	}
+	slices.SortFunc(snapshot.CheckRuns, func(a, b bot.CheckRun) int { return cmp.Compare(b.ID, a.ID) })
+	snapshot.Calls = s.made()
+	return snapshot, nil
+}
+
 var (
 	errMoved     = errors.New("the head moved while it was read")
 	errElsewhere = errors.New("the name belongs to another repository now")

@@ -85,6 +85,11 @@ type Options struct {
 	// Observe is told the outcome of each try at a job and how long it took. It
 	// is called from several goroutines and must not block.
 	Observe func(job bot.Job, outcome string, took time.Duration)
+	// Dead is told of each job that was given up and why, once its dead letter is
+	// stored, to say so where people look; nil tells nobody. It is called again
+	// after a bot.Retry with HandBack, and when the process ended before it
+	// returned; another error is logged.
+	Dead func(ctx context.Context, job bot.Job, reason string) error
 	// Grace is how long running jobs may go on after the context of Work ended;
 	// 0 means 20 s.
 	Grace time.Duration

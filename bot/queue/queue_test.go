@@ -297,6 +297,33 @@ func TestUnreadableJob(t *testing.T) {
 	}
 }
 
+// TestDeadIsTold tells of a job that was given up until somebody hears it, and
+// then not again.
+func TestDeadIsTold(t *testing.T) {
+	told := make(chan string, 10)
+	n := 0
+	f := open(t, queue.Config{DataDir: t.TempDir()}, queue.Options{Dead: func(_ context.Context, j bot.Job, reason string) error {
+		told <- fmt.Sprint(j.Pull, " ", reason)
+		if n++; n < 3 {
+			return bot.Retry{After: time.Millisecond, HandBack: true, Outage: true, Err: errors.New("502")}
+		}
+		panic("a fault of the teller")
+	}})
+	stop := f.work(1, func(context.Context, bot.Job) error { panic("odd code") })
+	f.put(1, "d")
+	want := []string{"1 retried", "1 retried", "1 handed_back", "1 handed_back", "1 dead"}
+	if diff := cmp.Diff(want, f.outcomes(len(want))); diff != "" {
+		t.Errorf("outcomes (-want +got):\n%s", diff)
+	}
+	for range 3 {
+		if got := wait(t, told); got != "1 panic: odd code" {
+			t.Errorf("told %q", got)
+		}
+	}
+	stop()
+	f.depth(0, 1)
+}
+
 // TestHandBack hands a job back more often than it may be tried.
 func TestHandBack(t *testing.T) {
 	f := embedded(t)

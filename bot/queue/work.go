@@ -302,12 +302,7 @@ func (w *work) try(it *item) (outcome string) {
 
 // call runs the handler; a panic is an error.
 func (w *work) call(ctx context.Context, job bot.Job) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("panic: %v", p)
-			w.q.log.Error("job panicked", "pull", job.String(), "delivery", job.Delivery, "panic", p, "stack", string(debug.Stack()))
-		}
-	}()
+	defer w.recovered(job, &err)
 	return w.handle(ctx, job)
 }
 
@@ -401,13 +396,52 @@ func (w *work) dead(it *item, tries int, reason string) string {
 	defer cancel()
 	if err := w.q.bury(book, it, tries, reason); err != nil {
 		w.q.note(it, "bury", err)
+		w.remember(it, reason)
 		w.q.note(it, "delay", it.msg.NakWithDelay(w.q.o.Backoff))
 		return Retried
 	}
 	w.q.log.Error("job given up", "pull", it.job.String(), "delivery", it.job.Delivery, "tries", tries, "reason", reason)
+	if err := w.tell(it, reason); err != nil {
+		var retry bot.Retry
+		if errors.As(err, &retry) && retry.HandBack {
+			// It is found given up again, and told again.
+			w.remember(it, reason)
+			return w.handBack(it, w.outage(it, max(retry.After, w.q.o.LeaseRetry)), err.Error())
+		}
+		w.q.note(it, "tell that the job was given up", err)
+	}
 	w.q.note(it, "acknowledge", it.msg.DoubleAck(book))
 	w.q.note(it, "forget the tries", w.q.state.End(book, it.key))
 	return Dead
+}
+
+// remember records why a job is given up that comes again.
+func (w *work) remember(it *item, reason string) {
+	book, cancel := w.book()
+	defer cancel()
+	w.q.note(it, "record the failure", w.q.state.Fail(book, it.key, it.seq, reason))
+}
+
+// tellLimit bounds a call of Options.Dead.
+const tellLimit = time.Minute
+
+// tell passes the end of a job on; a panic is an error.
+func (w *work) tell(it *item, reason string) (err error) {
+	if w.q.o.Dead == nil || it.bad != nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(w.hard, tellLimit)
+	defer cancel()
+	defer w.recovered(it.job, &err)
+	return w.q.o.Dead(ctx, it.job, reason)
+}
+
+// recovered makes an error of a panic.
+func (w *work) recovered(job bot.Job, err *error) {
+	if p := recover(); p != nil {
+		*err = fmt.Errorf("panic: %v", p)
+		w.q.log.Error("job panicked", "pull", job.String(), "delivery", job.Delivery, "panic", p, "stack", string(debug.Stack()))
+	}
 }
 
 // handBack lets the item come again after a delay; it does not count as a try.

@@ -118,6 +118,7 @@ func newApp(ctx context.Context, config appConfig) (_ *app, err error) {
 	}
 	options := config.Queue
 	options.Log, options.Observe, options.Grace = a.log, a.metrics.job, cmp.Or(options.Grace, shutdownGrace)
+	options.Dead = a.giveUp
 	a.queue, err = queue.Open(ctx, a.server, state, options)
 	if err != nil {
 		return nil, err
@@ -275,6 +276,17 @@ func (a *app) review(ctx context.Context, job bot.Job) error {
 		a.config.Reviewed(job, posted)
 	}
 	return nil
+}
+
+// giveUp says on the pull request that its job was given up.
+func (a *app) giveUp(ctx context.Context, job bot.Job, reason string) error {
+	posted, err := a.reviewer.GiveUp(ctx, job, reason)
+	a.metrics.calls(posted.Calls)
+	if drop, ok := errors.AsType[bot.Drop](err); ok {
+		a.log.Info("nothing was said of the job given up", "pull", job.String(), "reason", drop.Reason)
+		return nil
+	}
+	return err
 }
 
 // analyse finds the mistakes of a pull request's files and plans the comments.
