@@ -347,14 +347,15 @@ func (d *demo) Run(ctx context.Context) error {
 		openBrowser(d.URL)
 	}
 	err := g.Wait()
+	d.Close()
 	d.mu.Lock()
+	defer d.mu.Unlock()
 	fmt.Fprintf(d.options.Out, "\n  Stopped; the temporary repositories are removed.\n")
-	d.mu.Unlock()
 	return err
 }
 
-// Close ends the simulator and removes the temporary folders. Run does it at its
-// end.
+// Close ends the simulator and removes the temporary folders; it may be called
+// again. Run does it at its end.
 func (d *demo) Close() {
 	if d.app != nil {
 		d.app.Close()

@@ -1,10 +1,14 @@
 package main
 
 import (
+	"bufio"
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
+	"maps"
+	"net"
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
@@ -394,13 +398,222 @@ func TestDemoPage(t *testing.T) {
 	}
 }
 
+// localRepository makes a repository whose branch main is small_pull's base, and
+// whose branch feature/mean, checked out, is its head.
+func localRepository(t *testing.T) string {
+	t.Helper()
+	requires(t, "git")
+	dir := filepath.Join(t.TempDir(), "my project")
+	gitDo := func(args ...string) {
+		t.Helper()
+		cmd := exec.CommandContext(t.Context(), "git", append([]string{"-c", "user.name=a", "-c", "user.email=a@example.com", "-C", dir}, args...)...)
+		cmd.Env = append(os.Environ(), "GIT_CONFIG_GLOBAL="+os.DevNull, "GIT_CONFIG_NOSYSTEM=1")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("git %v: %v\n%s", args, err, out)
+		}
+	}
+	put := func(from string) {
+		t.Helper()
+		if err := os.CopyFS(dir, os.DirFS("../../testdata/small_pull/"+from)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put("base")
+	gitDo("init", "-q", "-b", "main")
+	gitDo("add", ".")
+	gitDo("commit", "-q", "-m", "Begin")
+	gitDo("checkout", "-q", "--orphan", "other")
+	gitDo("commit", "-q", "-m", "Elsewhere")
+	gitDo("checkout", "-q", "-b", "feature/mean", "main")
+	for _, name := range []string{"model.py", "train.py"} {
+		if err := os.Remove(filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put("head")
+	gitDo("commit", "-q", "-a", "-m", "Pool by a mean\n\nIt is better.")
+	return dir
+}
+
+// contents is a folder's files, to see that nobody wrote there.
+func contents(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	out := map[string]string{}
+	if err := filepath.WalkDir(dir, func(p string, e os.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
+			return err
+		}
+		info, err := e.Info()
+		if err != nil {
+			return err
+		}
+		text, err := os.ReadFile(p)
+		out[p] = fmt.Sprintf("%s %s %x", info.ModTime(), info.Mode(), text)
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// TestDemoRepo reviews the change of a local repository, commits a suggestion,
+// and finds the repository as it was.
+func TestDemoRepo(t *testing.T) {
+	dir := localRepository(t)
+	before := contents(t, dir)
+	d := runDemo(t, demoOptions{Repo: dir, Base: "main"})
+	if len(d.pulls) != 1 {
+		t.Fatalf("%d pull requests", len(d.pulls))
+	}
+	p := d.pulls[0]
+	view := d.until(t, p, "the first review", checked("neutral"))
+	if view.Title != "Pool by a mean" || view.Body != "It is better." || view.Base != "main" || view.Head != "feature/mean" || view.Name != "my-project" {
+		t.Errorf("%s: %q %q, %s into %s", view.Name, view.Title, view.Body, view.Head, view.Base)
+	}
+	v := newVisitor(t)
+	v.press(d.address(p), v.get(d.address(p)), "suggestion", http.StatusOK)
+	d.until(t, p, "green", checked("success"))
+	if after := contents(t, dir); !maps.Equal(before, after) {
+		t.Error("the user's repository changed")
+	}
+}
+
+// TestDemoFaults gives the verb what it cannot work with: each is told in one
+// line before anything is made.
+func TestDemoFaults(t *testing.T) {
+	dir := localRepository(t)
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	temporary := t.TempDir()
+	t.Setenv("TMPDIR", temporary)
+	file := filepath.Join(dir, "model.py")
+	for _, test := range []struct {
+		name string
+		args []string
+		want string
+	}{
+		{"no base", []string{"--repo", dir}, "--repo needs --base REV"},
+		{"base alone", []string{"--base", "main"}, "need --repo DIR"},
+		{"no such folder", []string{"--repo", dir + "x", "--base", "main"}, "no such file or directory"},
+		{"a file", []string{"--repo", file, "--base", "main"}, "not a folder"},
+		{"no repository", []string{"--repo", temporary, "--base", "main"}, "not a git repository"},
+		{"no such base", []string{"--repo", dir, "--base", "nowhere"}, "--base nowhere: no such revision"},
+		{"no such head", []string{"--repo", dir, "--base", "main", "--head", "nowhere"}, "--head nowhere: no such revision"},
+		{"an option", []string{"--repo", dir, "--base=--all"}, "--base --all: no such revision"},
+		{"no changes", []string{"--repo", dir, "--base", "main", "--head", "main"}, "there are no changes"},
+		{"behind", []string{"--repo", dir, "--base", "HEAD", "--head", "main"}, "there are no changes"},
+		{"unrelated", []string{"--repo", dir, "--base", "other"}, "no common history"},
+		{"address taken", []string{"--addr", taken.Addr().String()}, "is in use already"},
+		{"no address", []string{"--addr", "here"}, `--addr "here" is not an address like`},
+		{"not ours", []string{"--addr", "192.0.2.1:0"}, "--addr 192.0.2.1:0"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			root := newRoot()
+			root.SetOut(io.Discard)
+			root.SetArgs(append([]string{"demo", "--no-browser"}, test.args...))
+			err := root.ExecuteContext(t.Context())
+			if err == nil || !strings.Contains(err.Error(), test.want) || strings.Count(err.Error(), "\n") > 0 {
+				t.Errorf("%v, want one line with %q", err, test.want)
+			}
+			left, err := os.ReadDir(temporary)
+			if err != nil || len(left) > 0 {
+				t.Errorf("%v is left behind, %v", left, err)
+			}
+		})
+	}
+	t.Run("no git", func(t *testing.T) {
+		t.Setenv("PATH", t.TempDir())
+		root := newRoot()
+		root.SetArgs([]string{"demo"})
+		if err := root.ExecuteContext(t.Context()); !errors.Is(err, githubsim.ErrNoGit) {
+			t.Errorf("%v, want %v", err, githubsim.ErrNoGit)
+		}
+	})
+}
+
+// TestDemoAddresses: without a host nobody else is let in; with one that is not
+// this machine's alone, the bot keeps to an address that is.
+func TestDemoAddresses(t *testing.T) {
+	requires(t, "git")
+	for addr, public := range map[string]bool{":0": false, "localhost:0": false, "0.0.0.0:0": true} {
+		t.Run(addr, func(t *testing.T) {
+			var out strings.Builder
+			d := runDemo(t, demoOptions{Addr: addr, AddrGiven: true, Out: termenv.NewOutput(&out)})
+			d.until(t, d.pulls[1], "the first review", checked("neutral"))
+			d.mu.Lock() // the terminal's
+			text := out.String()
+			d.mu.Unlock()
+			if d.public() != public || public != strings.Contains(text, "over the network") {
+				t.Errorf("public %v, want %v:\n%s", d.public(), public, text)
+			}
+			if list := newVisitor(t).get(d.URL); !strings.Contains(list, "sequence-classifier") {
+				t.Error(list)
+			}
+		})
+	}
+}
+
+// TestDemoProcess runs the program itself and ends it as Ctrl-C does.
+func TestDemoProcess(t *testing.T) {
+	requires(t, "git")
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	bin := filepath.Join(dir, "dtypebot") // under this name the test binary is the command
+	if err := os.Symlink(exe, bin); err != nil {
+		t.Fatal(err)
+	}
+	temporary := t.TempDir()
+	cmd := exec.CommandContext(t.Context(), bin, "demo", "--no-browser", "--addr", "127.0.0.1:0")
+	cmd.Env = append(os.Environ(), "TMPDIR="+temporary)
+	cmd.Stderr = t.Output()
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = cmd.Process.Kill() })
+	var text strings.Builder
+	for lines, reviews := bufio.NewScanner(out), 0; reviews < 2 && lines.Scan(); {
+		text.WriteString(lines.Text() + "\n")
+		if strings.Contains(lines.Text(), "review:") {
+			reviews++
+		}
+	}
+	for _, want := range []string{"http://127.0.0.1:", "webhook pull_request.opened 202 in", "5 new comments", "1 new comment,", "check neutral"} {
+		if !strings.Contains(text.String(), want) {
+			t.Errorf("the terminal lacks %q:\n%s", want, text.String())
+		}
+	}
+	if err := cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	rest, err := io.ReadAll(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("after Ctrl-C: %v\n%s", err, rest)
+	}
+	if left, err := os.ReadDir(temporary); err != nil || len(left) > 0 {
+		t.Errorf("%v is left behind, %v", left, err)
+	}
+}
+
 // screenshots is where TestScreenshots puts its pictures; the README's picture is
 // made by
 //
-//	go test ./cmd/dtypebot -run TestScreenshots -screenshots ../../testdata -only review
+//	go test ./cmd/dtypebot -run TestScreenshots -screenshots ../../testdata -only '^review$'
 var (
 	screenshots     = flag.String("screenshots", "", "`folder` for pictures of the demo")
-	screenshotsOnly = flag.String("only", "", "make only the picture of this `name`")
+	screenshotsOnly = flag.String("only", "", "make only the pictures whose name fits the `regexp`")
 )
 
 // TestScreenshots takes pictures of the demo's pages, light and dark, wide and
@@ -409,6 +622,7 @@ func TestScreenshots(t *testing.T) {
 	if *screenshots == "" {
 		t.Skip("makes pictures for people; needs -screenshots FOLDER")
 	}
+	only := regexp.MustCompile(*screenshotsOnly)
 	d := runDemo(t, demoOptions{})
 	big, small := d.pulls[0], d.pulls[1]
 	d.until(t, big, "the first review", checked(""))
@@ -416,7 +630,7 @@ func TestScreenshots(t *testing.T) {
 	b := newBrowser(t)
 	take := func(name string, dark bool, width int64, address, selector string) {
 		t.Helper()
-		if *screenshotsOnly != "" && name != *screenshotsOnly {
+		if !only.MatchString(name) {
 			return
 		}
 		scheme := "light"
@@ -427,7 +641,7 @@ func TestScreenshots(t *testing.T) {
 		if width < 600 {
 			scale, height = 2, 844
 		}
-		if *screenshotsOnly != "" {
+		if name == "review" {
 			scale = 1.5
 		}
 		b.do(name,
@@ -458,15 +672,13 @@ func TestScreenshots(t *testing.T) {
 					take(name(what+"-conversation"), dark, width, d.address(p), "")
 					take(name(what+"-checks"), dark, width, d.address(p)+"/checks", "")
 					take(name(what+"-files"), dark, width, d.address(p)+"/files", "")
+					take(name(what+"-thread"), dark, width, d.address(p)+"/files", ".thread")
 				}
 			}
 		}
 	}
 	take("review", false, 1000, d.address(small)+"/files", ".stack > .file")
 	all("before")
-	if *screenshotsOnly != "" {
-		return
-	}
 	for _, p := range []demoPull{big, small} {
 		before, _ := d.sim.Pull(t.Context(), p.Owner, p.Name, p.Number)
 		if _, err := d.sim.CommitSuggestion(t.Context(), p.Owner, p.Name, p.Number, before.Threads[0].Comments[0].ID, demoUser); err != nil {

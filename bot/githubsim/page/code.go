@@ -4,6 +4,7 @@ import (
 	"html/template"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/alecthomas/chroma/v2"
 	"github.com/alecthomas/chroma/v2/lexers"
@@ -265,14 +266,31 @@ func differs(a, b string) (inA, inB [][2]int) {
 	if 3*(head+tail) < max(len(ra), len(rb)) {
 		return nil, nil
 	}
-	cut := func(r []rune) [][2]int {
-		from, to := len(string(r[:head])), len(string(r[:len(r)-tail]))
+	cut := func(r, other []rune) [][2]int {
+		from, to := head, len(r)-tail
 		if from == to {
 			return nil
 		}
-		return [][2]int{{from, to}}
+		if len(other) == head+tail { // only here is something more
+			from, to = slide(r, from, to)
+		}
+		return [][2]int{{len(string(r[:from])), len(string(r[:to]))}}
 	}
-	return cut(ra), cut(rb)
+	return cut(ra, rb), cut(rb, ra)
+}
+
+// slide moves an insertion to the left, as far as it stays the same text, to
+// where it begins with a sign: ".to(dtype)" reads better than "o(dtype).t".
+func slide(r []rune, from, to int) (int, int) {
+	word := func(c rune) bool { return c == '_' || unicode.IsLetter(c) || unicode.IsDigit(c) }
+	for a, b := from, to; ; a, b = a-1, b-1 {
+		if !word(r[a]) && (a == 0 || word(r[a-1]) || r[a-1] == ')' || r[a-1] == ']') {
+			return a, b
+		}
+		if a == 0 || r[a-1] != r[b-1] {
+			return from, to
+		}
+	}
 }
 
 // tail returns the last n of the lines.

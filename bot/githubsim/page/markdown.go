@@ -40,6 +40,12 @@ func (p *Page) markdown(source string, suggestion func(lines []string) template.
 		goldmark.WithExtensions(extension.GFM),
 		goldmark.WithRendererOptions(html.WithUnsafe(), renderer.WithNodeRenderers(util.Prioritized(blocks, 1))),
 	)
+	source = strings.Map(func(r rune) rune {
+		if r >= '\u202a' && r <= '\u202e' || r >= '\u2066' && r <= '\u2069' {
+			return '\u2423' // text must not turn around what stands beside it
+		}
+		return r
+	}, source)
 	var b bytes.Buffer
 	if err := md.Convert([]byte(source), &b); err != nil {
 		return template.HTML("<pre>" + template.HTMLEscapeString(source) + "</pre>") //nolint:gosec // escaped

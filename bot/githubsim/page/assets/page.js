@@ -30,7 +30,6 @@
   });
   addEventListener("pageshow", () => document.querySelectorAll("form").forEach((f) => delete f.dataset.sent));
 
-  if (!address) return;
   const pause = (ms) => new Promise((go) => setTimeout(go, ms));
   const writing = () => [...document.querySelectorAll("textarea")].some((t) => t.value !== "");
 
@@ -48,7 +47,11 @@
   }
 
   (async () => {
-    for (;;) {
+    while ("busy" in main().dataset) { // the list, until every review is there
+      await pause(500);
+      await refresh().catch(() => pause(2000));
+    }
+    while (address) {
       try {
         const answer = await fetch(address + "?since=" + main().dataset.version, { cache: "no-store" });
         if (!answer.ok) throw new Error(answer.statusText);
