@@ -174,7 +174,7 @@ func story(p *analysis.Pass, v *interp.Value, name string) []analysis.Reason {
 		case interp.HowCast:
 			text = fmt.Sprintf("%s casts to %s", code(p.Tree.Text(at)), knownWords(v.DType))
 		case interp.HowPromote:
-			if len(v.From) > 1 {
+			if len(v.From) > 1 && widens(v) {
 				text = fmt.Sprintf("%s promotes its operands: %s", code(v.Op), knownWords(v.DType))
 			}
 		case interp.HowNumPy:
@@ -198,6 +198,17 @@ func story(p *analysis.Pass, v *interp.Value, name string) []analysis.Reason {
 		v = v.From[0]
 	}
 	return out
+}
+
+// widens reports whether a promotion's operands differ: only then is it a step
+// of the story.
+func widens(v *interp.Value) bool {
+	for _, from := range v.From {
+		if from.Kind == interp.KindTensor && from.Rank != dtype.RankZero && !from.DType.Equal(v.DType) {
+			return true
+		}
+	}
+	return false
 }
 
 // because is the chain of reasons of a conflict: the odd operand's story, the
