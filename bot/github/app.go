@@ -63,6 +63,9 @@ type Config struct {
 	UserAgent string
 	// Transport carries the requests; nil makes one with timeouts.
 	Transport http.RoundTripper
+	// Token, if not empty, is used for every repository in place of the App's
+	// own tokens, which need no AppID and Key then: to read as a person does.
+	Token string
 }
 
 // An App talks to GitHub as one App for all its installations. It may be used
@@ -75,6 +78,7 @@ type App struct {
 	userAgent string
 	base      http.RoundTripper // pinned to the configured hosts; adds no credentials
 	started   time.Time
+	person    *installation // with Config.Token
 
 	mu            sync.Mutex // guards the creation of an installation's client
 	installations *lru.Cache[int64, *installation]
@@ -99,12 +103,15 @@ var _ bot.GitHub = (*App)(nil)
 
 // New checks the configuration and parses the key; it sends nothing.
 func New(config Config) (*App, error) {
-	if config.AppID <= 0 {
-		return nil, fmt.Errorf("App id %d: it must be positive", config.AppID)
-	}
-	key, err := jwt.ParseRSAPrivateKeyFromPEM(config.Key)
-	if err != nil {
-		return nil, fmt.Errorf("read the App's private key: %w", err)
+	var key *rsa.PrivateKey
+	var err error
+	if config.Token == "" {
+		if config.AppID <= 0 {
+			return nil, fmt.Errorf("App id %d: it must be positive", config.AppID)
+		}
+		if key, err = jwt.ParseRSAPrivateKeyFromPEM(config.Key); err != nil {
+			return nil, fmt.Errorf("read the App's private key: %w", err)
+		}
 	}
 	if config.APIURL == "" {
 		config.APIURL = DefaultAPIURL
@@ -131,7 +138,7 @@ func New(config Config) (*App, error) {
 	if err != nil {
 		return nil, err // unreachable: the size is positive
 	}
-	return &App{
+	a := &App{
 		id:        config.AppID,
 		key:       key,
 		api:       api,
@@ -144,7 +151,37 @@ func New(config Config) (*App, error) {
 		started:       time.Now(),
 		installations: installations,
 		written:       written,
-	}, nil
+	}
+	if config.Token != "" {
+		a.person = &installation{client: a.client(&bearer{next: a.base, token: config.Token})}
+	}
+	return a, nil
+}
+
+// bearer sends one token with each request.
+type bearer struct {
+	next  http.RoundTripper
+	token string
+}
+
+func (b *bearer) RoundTrip(req *http.Request) (*http.Response, error) {
+	req = req.Clone(req.Context())
+	req.Header.Set("Authorization", "Bearer "+b.token)
+	return b.next.RoundTrip(req)
+}
+
+// client returns a client of the library over a transport that authenticates.
+func (a *App) client(transport http.RoundTripper) *github.Client {
+	client := github.NewClient(&http.Client{
+		Transport:     transport,
+		CheckRedirect: redirect,
+		Timeout:       callTimeout,
+	})
+	client.BaseURL = a.api
+	if a.userAgent != "" {
+		client.UserAgent = a.userAgent
+	}
+	return client
 }
 
 // parseBase reads an address and gives it a trailing slash. Plain http is taken
@@ -255,6 +292,9 @@ func redirect(req *http.Request, via []*http.Request) error {
 // installation returns the client of an installation, with a token that is good
 // for at least a minute.
 func (a *App) installation(ctx context.Context, id int64) (*installation, error) {
+	if a.person != nil {
+		return a.person, ctx.Err()
+	}
 	if id <= 0 {
 		return nil, bot.Drop{Reason: "the event names no installation"}
 	}
@@ -282,16 +322,7 @@ func (a *App) newInstallation(id int64) *installation {
 	apps := ghinstallation.NewAppsTransportFromPrivateKey(a.base, a.id, a.key)
 	transport := ghinstallation.NewFromAppsTransport(apps, id)
 	transport.BaseURL = strings.TrimSuffix(a.api.String(), "/")
-	client := github.NewClient(&http.Client{
-		Transport:     transport,
-		CheckRedirect: redirect,
-		Timeout:       callTimeout,
-	})
-	client.BaseURL = a.api
-	if a.userAgent != "" {
-		client.UserAgent = a.userAgent
-	}
-	return &installation{id: id, client: client, transport: transport}
+	return &installation{id: id, client: a.client(transport), transport: transport}
 }
 
 // forget drops an installation's client and token.

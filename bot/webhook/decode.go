@@ -93,8 +93,9 @@ func decode(event string, body []byte, self identity) ([]bot.Job, error) {
 	if !wanted(event, &p) || p.Installation == nil {
 		return nil, nil
 	}
-	// What the bot does itself comes back as events; answering them would be a loop.
-	if self.login != "" && p.Sender != nil && strings.EqualFold(p.Sender.Login, self.login) {
+	// What the bot does itself comes back as events; answering them would be a
+	// loop. A re-run is somebody's wish, by whatever token it was asked for.
+	if event == pullRequestEvent && self.login != "" && p.Sender != nil && strings.EqualFold(p.Sender.Login, self.login) {
 		return nil, nil
 	}
 	job := bot.Job{V: bot.JobVersion, Installation: p.Installation.ID, Event: event + "." + p.Action}

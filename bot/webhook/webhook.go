@@ -63,8 +63,8 @@ type Options struct {
 	// us. 0 accepts all.
 	AppID int64
 	// Self returns the login of the App's own account, such as "dtypebot[bot]",
-	// or "" while it is not known. Events that this account caused are not for
-	// us. nil knows none.
+	// or "" while it is not known. Pull request events that this account caused
+	// are not for us; a re-run that it asked for is. nil knows none.
 	Self func() string
 	// Log gets refusals and failures; nil discards them.
 	Log *slog.Logger

@@ -279,7 +279,7 @@ func TestDecode(t *testing.T) {
 			body: `{"action":"rerequested","check_run":{"external_id":"pr=12;repo=9;v=1","app":{"id":6}},` + where + `}`,
 		},
 		{
-			name: "own re-run", event: "check_run",
+			name: "own re-run", event: "check_run", rerun: true, pulls: []int{12},
 			body: strings.Replace(`{"action":"rerequested","check_run":{"external_id":"pr=12;repo=9;v=1","app":{"id":5}},`+where+`}`, "mona", "dtypebot[bot]", 1),
 		},
 		{name: "completed", event: "check_run", body: `{"action":"completed","check_run":{"external_id":"pr=12;repo=9;v=1"},` + where + `}`},

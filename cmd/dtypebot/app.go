@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/cenkalti/backoff/v5"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -75,6 +76,8 @@ type app struct {
 	handle   func(context.Context, bot.Job) error
 	metrics  *metrics
 	api      probe
+	client   *github.App
+	login    atomic.Pointer[string] // of the App's own account, nil while unknown
 	listener net.Listener
 	admin    net.Listener // nil without ADMIN_ADDR
 	public   http.Handler
@@ -100,6 +103,7 @@ func newApp(ctx context.Context, config appConfig) (_ *app, err error) {
 	if err != nil {
 		return nil, err
 	}
+	a.client = client
 	a.reviewer = &bot.Reviewer{GitHub: client, Analyse: analyse, Config: bot.Config{Engine: version}}
 	a.handle = config.Handle
 	if a.handle == nil {
@@ -182,12 +186,59 @@ func (a *app) Run(ctx context.Context) error {
 		a.api.run(ctx, a.config.Transport, a.log)
 		return nil
 	})
+	if a.config.Role != roleWorker {
+		g.Go(func() error {
+			a.introduce(ctx)
+			return nil
+		})
+	}
 	if a.config.Role != roleWebhook {
 		g.Go(func() error { return a.queue.Work(ctx, a.config.Workers, a.handle) })
 	}
 	err := g.Wait()
 	a.log.Info("dtypebot ends", "error", err)
 	return err
+}
+
+// introduceLimit is the longest pause between two questions for the App's name.
+const introduceLimit = 5 * time.Minute
+
+// introduce asks GitHub who the App is until it answers, and warns when the App
+// may do too little. Webhooks are received meanwhile: the name only spares the
+// answer to the bot's own doings, which find nothing new to say.
+func (a *app) introduce(ctx context.Context) {
+	pause := backoff.NewExponentialBackOff()
+	pause.InitialInterval, pause.MaxInterval = 500*time.Millisecond, introduceLimit
+	for {
+		who, err := a.client.Identity(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		if err == nil {
+			login := who.Login()
+			a.login.Store(&login)
+			a.log.Info("the App is known", "login", login, "name", who.Name)
+			if missing := github.Missing(who.Permissions); len(missing) > 0 {
+				a.log.Warn("the App lacks permissions", "missing", missing)
+			}
+			return
+		}
+		wait := pause.NextBackOff()
+		a.log.Warn("ask GitHub who the App is", "again in", wait.Round(time.Second), "error", err)
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(wait):
+		}
+	}
+}
+
+// self is the login of the App's own account, "" while it is not known.
+func (a *app) self() string {
+	if login := a.login.Load(); login != nil {
+		return *login
+	}
+	return ""
 }
 
 // serve runs one HTTP server in the group until ctx ends.
@@ -217,7 +268,7 @@ func (a *app) routes() error {
 	public, private := http.NewServeMux(), http.NewServeMux()
 	if a.config.Role != roleWorker {
 		hook, err := webhook.New(a.queue, webhook.Options{
-			Secrets: a.config.Secrets, AppID: a.config.AppID, Log: a.log, Observe: a.metrics.webhook,
+			Secrets: a.config.Secrets, AppID: a.config.AppID, Self: a.self, Log: a.log, Observe: a.metrics.webhook,
 		})
 		if err != nil {
 			return err
