@@ -56,7 +56,7 @@ func Eval(tree *python.File, opts Options) *Facts {
 		steps = max(200_000, 200*tree.LineCount())
 	}
 	e := &evaluator{
-		file: tree, facts: &Facts{Tree: tree}, ops: map[python.Node]*Op{}, roots: map[python.Node]*dtype.Root{},
+		file: tree, facts: &Facts{Tree: tree, Values: map[python.Expr]*Value{}}, ops: map[python.Node]*Op{}, roots: map[python.Node]*dtype.Root{},
 		assigned: map[python.Node]map[string]int{}, funcs: map[*python.FuncDef]*Function{}, steps: steps, deflt: dtype.Default,
 		raises: map[python.Node]*Raise{}, stop: opts.Stop,
 	}

@@ -29,6 +29,7 @@ func (e *evaluator) expr(x python.Expr) *Value {
 	if v.file == nil {
 		v.file = e.file
 	}
+	e.note(x, v)
 	return v
 }
 

@@ -30,6 +30,10 @@ type Facts struct {
 	// Raises are the operations that PyTorch refuses for the dtypes of their
 	// operands, in the order of the source.
 	Raises []*Raise
+	// Values is what is known of the names, attributes, subscripts and calls
+	// of the file, joined over every evaluation of them. What is missing was
+	// not evaluated, or only for the arguments of one call.
+	Values map[python.Expr]*Value
 	// Exhausted says that the budget ran out; what was not evaluated is silent.
 	Exhausted bool
 }
@@ -40,6 +44,20 @@ type Assigned struct {
 	At    python.Node
 	Name  string
 	Value *Value
+}
+
+// note joins what one evaluation of an expression gave into Facts.Values.
+func (e *evaluator) note(x python.Expr, v *Value) {
+	if e.frame.dead || e.inlining != nil {
+		return
+	}
+	switch x.(type) {
+	case *python.Name, *python.Attribute, *python.Subscript, *python.Call:
+		if old, ok := e.facts.Values[x]; ok && !equalValue(old, v) {
+			v = joinValues(old, v)
+		}
+		e.facts.Values[x] = v
+	}
 }
 
 // A Raise is an operation that PyTorch refuses for the dtypes of its operands.
