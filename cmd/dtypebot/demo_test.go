@@ -2,10 +2,12 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"flag"
 	"fmt"
+	"image/png"
 	"io"
 	"maps"
 	"net"
@@ -570,6 +572,7 @@ func TestDemoProcess(t *testing.T) {
 	}
 	temporary := t.TempDir()
 	cmd := exec.CommandContext(t.Context(), bin, "demo", "--no-browser", "--addr", "127.0.0.1:0")
+	cmd.Dir = dir // it needs nothing but itself and git
 	cmd.Env = append(os.Environ(), "TMPDIR="+temporary)
 	cmd.Stderr = t.Output()
 	out, err := cmd.StdoutPipe()
@@ -642,7 +645,7 @@ func TestScreenshots(t *testing.T) {
 			scale, height = 2, 844
 		}
 		if name == "review" {
-			scale = 1.5
+			scale = 1.25
 		}
 		b.do(name,
 			chromedp.EmulateViewport(width, height, chromedp.EmulateScale(scale)),
@@ -657,8 +660,15 @@ func TestScreenshots(t *testing.T) {
 		if selector != "" {
 			shot = chromedp.Screenshot(chromedp.CSS(selector))
 		}
-		png := ask(b, name, shot)
-		if err := os.WriteFile(filepath.Join(*screenshots, name+".png"), png, 0o644); err != nil {
+		picture, err := png.Decode(bytes.NewReader(ask(b, name, shot)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var small bytes.Buffer
+		if err := (&png.Encoder{CompressionLevel: png.BestCompression}).Encode(&small, picture); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(*screenshots, name+".png"), small.Bytes(), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -677,7 +687,7 @@ func TestScreenshots(t *testing.T) {
 			}
 		}
 	}
-	take("review", false, 1000, d.address(small)+"/files", ".stack > .file")
+	take("review", false, 1280, d.address(small)+"/files", ".stack > .file")
 	all("before")
 	for _, p := range []demoPull{big, small} {
 		before, _ := d.sim.Pull(t.Context(), p.Owner, p.Name, p.Number)

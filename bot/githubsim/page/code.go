@@ -169,6 +169,7 @@ func (l line) Says() string {
 // lines are numbered from first, if that is not 0. Pairs of lines have the
 // differing part stressed.
 func changes(path string, before, after []string, first int) []line {
+	in, before, after := dedent(before, after)
 	old := code{coloured(path, strings.Join(before, "\n"))}
 	now := code{coloured(path, strings.Join(after, "\n"))}
 	number := func(i int) int {
@@ -203,7 +204,43 @@ func changes(path string, before, after []string, first int) []line {
 		}
 		out = append(append(out, removed...), added...)
 	}
+	for i := range out {
+		if out[i].HTML != "" {
+			out[i].HTML = in + out[i].HTML
+		}
+	}
 	return out
+}
+
+// dedent takes the common indent from both texts, which a narrow screen leaves
+// out.
+func dedent(a, b []string) (indent template.HTML, c, d []string) {
+	common, some := "", false
+	for _, l := range slices.Concat(a, b) {
+		own := l[:len(l)-len(strings.TrimLeft(l, " \t"))]
+		switch {
+		case own == l: // a blank line
+		case !some:
+			common, some = own, true
+		default:
+			n := 0
+			for n < len(common) && n < len(own) && common[n] == own[n] {
+				n++
+			}
+			common = common[:n]
+		}
+	}
+	cut := func(list []string) []string {
+		out := slices.Clone(list)
+		for i := range out {
+			out[i] = strings.TrimPrefix(out[i], common)
+		}
+		return out
+	}
+	if common != "" {
+		indent = template.HTML(`<span class="in">` + common + `</span>`) //nolint:gosec // blanks and tabs
+	}
+	return indent, cut(a), cut(b)
 }
 
 // A run is n lines of a that are the same as n of b, or are replaced by m of b.

@@ -166,3 +166,22 @@ func TestHunkLines(t *testing.T) {
 		t.Errorf("nonsense has lines: %v", got)
 	}
 }
+
+// TestChanges checks the rows of a suggestion's diff.
+func TestChanges(t *testing.T) {
+	rows := changes("a.py", []string{"    a = 1", "    b = zeros(2)"}, []string{"    a = 1", "    b = zeros(2, dtype=x)", "    c"}, 7)
+	var got []string
+	for _, r := range rows {
+		got = append(got, r.Sign()+plain(string(r.HTML)))
+	}
+	want := []string{"    a = 1", "−    b = zeros(2)", "+    b = zeros(2, dtype=x)", "+    c"}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Error(d)
+	}
+	if rows[0].Old != 7 || rows[0].New != 7 || rows[1].Old != 8 || rows[1].New != 0 || rows[3].New != 9 {
+		t.Errorf("numbers %+v", rows)
+	}
+	if rows := changes("a.py", []string{"a"}, nil, 0); len(rows) != 1 || rows[0].Kind != "del" {
+		t.Errorf("a deletion: %+v", rows)
+	}
+}
