@@ -39,7 +39,7 @@ func (e *evaluator) augmented(s *python.Assign) {
 			_, okY := y.operand()
 			e.judge(s, refusal{})
 			if f, ok := torch.Lookup("torch.Tensor." + inplaceName(s.Op)); ok && okX && okY {
-				_, no, _ := e.settle(f, pair(f, x, y.numberOrTensor()), dtype.Type{}, false)
+				_, no, _ := e.settle(f, pair(f, x, y.numberOrTensor()), dtype.Type{}, false, false)
 				if no.text == "" && s.Op == "**" {
 					no = negativePower(x.DType, y)
 				}
@@ -102,7 +102,7 @@ func (e *evaluator) bind(t python.Expr, v *Value, s python.Stmt) {
 }
 
 func (e *evaluator) record(at python.Node, name string, v *Value, s python.Stmt) {
-	if s == nil || e.frame.dead {
+	if s == nil || e.frame.dead || e.inlining != nil {
 		return
 	}
 	m := e.assigned[s]
@@ -233,7 +233,20 @@ func (e *evaluator) truth(c python.Expr) truthValue {
 				return always
 			}
 		}
+	case *python.Call:
+		return e.floatingTruth(c)
+	case *python.BoolOp:
+		l, r := e.truth(c.X), e.truth(c.Y)
+		switch {
+		case c.Op == "and" && (l == never || r == never), c.Op == "or" && l == never && r == never:
+			return never
+		case c.Op == "or" && (l == always || r == always), c.Op == "and" && l == always && r == always:
+			return always
+		}
 	case *python.Compare:
+		if len(c.Xs) == 2 && (c.Ops[0] == "==" || c.Ops[0] == "!=" || c.Ops[0] == "is" || c.Ops[0] == "is not") && !isNone(c.Xs[1]) {
+			return e.dtypeTruth(c)
+		}
 		if len(c.Xs) == 2 && (c.Ops[0] == "is" || c.Ops[0] == "is not") && isNone(c.Xs[1]) {
 			path, ok := dotted(c.Xs[0])
 			if !ok {
@@ -264,6 +277,80 @@ func (e *evaluator) truth(c python.Expr) truthValue {
 	return sometimes
 }
 
+// dtypeTruth knows comparisons of dtypes that are known without any root.
+func (e *evaluator) dtypeTruth(c *python.Compare) truthValue {
+	x, y := e.quiet(c.Xs[0]), e.quiet(c.Xs[1])
+	if x.Kind != KindDType || y.Kind != KindDType || !e.settled(x.DType) || !e.settled(y.DType) || len(x.DType.Alternatives())+len(y.DType.Alternatives()) > 2 {
+		return sometimes
+	}
+	equal := dtype.Relate(x.DType, y.DType) == dtype.Same
+	if equal == (c.Ops[0] == "==" || c.Ops[0] == "is") {
+		return always
+	}
+	return never
+}
+
+// settled reports whether a condition may be decided by a type: what depends on
+// the default dtype is left open where code is reviewed for any caller.
+func (e *evaluator) settled(t dtype.Type) bool {
+	return closed(t) && (!t.HasDefault() || e.stop || e.inlining != nil)
+}
+
+// floatingCall is x of x.is_floating_point(), torch.is_floating_point(x) and
+// x.dtype.is_floating_point.
+func floatingCall(c *python.Call) python.Expr {
+	f, ok := c.Func.(*python.Attribute)
+	if !ok || f.Sel != "is_floating_point" {
+		return nil
+	}
+	if len(c.Args) == 1 {
+		return c.Args[0].Value
+	}
+	return f.X
+}
+
+func (e *evaluator) floatingTruth(c *python.Call) truthValue {
+	x := floatingCall(c)
+	if x == nil {
+		return sometimes
+	}
+	v := e.quiet(x)
+	if v.Kind != KindTensor || !e.settled(v.DType) {
+		return sometimes
+	}
+	switch low, high := v.DType.Categories(); {
+	case low >= dtype.CatFloat && high == dtype.CatFloat:
+		return always
+	case high < dtype.CatFloat:
+		return never
+	}
+	return sometimes
+}
+
+// keepAlternatives narrows the dtype of a name to some alternatives.
+func (e *evaluator) keepAlternatives(at python.Node, x python.Expr, keep func(dtype.Type) bool) {
+	path, ok := dotted(x)
+	if !ok {
+		return
+	}
+	v, ok := e.get(path)
+	if !ok || v.Kind != KindTensor || !e.settled(v.DType) {
+		return
+	}
+	t := v.DType.Map(func(a dtype.Type) dtype.Type {
+		if keep(a) {
+			return a
+		}
+		return dtype.Type{}
+	})
+	if t.Empty() || t.Equal(v.DType) {
+		return
+	}
+	n := v.derived(at, HowKeep, "checked", v)
+	n.DType = t
+	e.frame.vars[path] = n
+}
+
 func isNone(x python.Expr) bool {
 	l, ok := x.(*python.Lit)
 	return ok && l.Kind == "none"
@@ -275,6 +362,10 @@ func (e *evaluator) narrow(c python.Expr, holds bool) {
 	case *python.Unary:
 		if c.Op == "not" {
 			e.narrow(c.X, !holds)
+		}
+	case *python.Call:
+		if x := floatingCall(c); x != nil {
+			e.keepAlternatives(c, x, func(a dtype.Type) bool { _, high := a.Categories(); return (high == dtype.CatFloat) == holds })
 		}
 	case *python.BoolOp:
 		if (c.Op == "and") == holds {
@@ -308,6 +399,12 @@ func (e *evaluator) narrow(c python.Expr, holds bool) {
 		case op == "==" || op == "!=" || op == "is" || op == "is not":
 			if (op == "==" || op == "is") == holds {
 				e.equate(c.Xs[0], c.Xs[1])
+			} else if at, ok := c.Xs[0].(*python.Attribute); ok && at.Sel == "dtype" {
+				if y := e.quiet(c.Xs[1]); y.Kind == KindDType {
+					if _, ok := y.DType.Exact(); ok {
+						e.keepAlternatives(c, at.X, func(a dtype.Type) bool { return dtype.Relate(a, y.DType) == dtype.Differ })
+					}
+				}
 			}
 		case op == "in" && holds:
 			if seq, ok := c.Xs[1].(*python.Seq); ok {

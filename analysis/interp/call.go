@@ -76,7 +76,7 @@ func (e *evaluator) call(x *python.Call) *Value {
 		return e.construct(x, fn.Class, a)
 	case KindInstance:
 		for _, name := range []string{"forward", "__call__"} {
-			if m := fn.Class.method(name); m != nil && fn.DType.Empty() {
+			if m := fn.Class.method(name); m != nil && (fn.DType.Empty() || fn.fresh && closed(fn.DType)) {
 				return e.userCall(x, m, fn, a)
 			}
 		}
@@ -96,7 +96,7 @@ func (e *evaluator) call(x *python.Call) *Value {
 // construct is Class(...): an instance.
 func (e *evaluator) construct(x *python.Call, c *Class, a *args) *Value {
 	e.ensure(c)
-	return &Value{Kind: KindInstance, Class: c, At: x}
+	return &Value{Kind: KindInstance, Class: c, At: x, fresh: true}
 }
 
 // maxCallDepth bounds the evaluation of callees from callers: what lies deeper
@@ -114,6 +114,20 @@ func (e *evaluator) userCall(x *python.Call, fn *Function, recv *Value, a *args)
 	e.callDepth--
 	if !ok || fn.Return == nil || isGenerator(fn.Def) || fn.Def.Async {
 		return e.open(x, e.file.Text(x.Pos()))
+	}
+	exact, known := e.inline(fn, recv, a)
+	e.judge(x, refusal{})
+	if known {
+		if r := exact.raises; r.text != "" {
+			r.text = fn.Name + ": " + r.text
+			e.judge(x, r)
+		}
+	}
+	if recv != nil && recv.fresh && !recv.DType.Empty() {
+		if known && exact.ret != nil {
+			return exact.ret
+		}
+		return e.open(x, e.file.Text(x.Pos())) // the summary is of another dtype
 	}
 	bound := map[*dtype.Root]*Value{}
 	params := fn.Params
@@ -162,6 +176,14 @@ func (e *evaluator) userCall(x *python.Call, fn *Function, recv *Value, a *args)
 		bound[root] = v
 	}
 	r := e.substitute(fn.Return, bound, 0)
+	if known && exact.ret != nil {
+		if r.Kind != KindTensor || exact.ret.Kind != KindTensor {
+			return exact.ret
+		}
+		c := *r
+		c.DType, c.Rank, c.ndim = exact.ret.DType, exact.ret.Rank, exact.ret.ndim
+		r = &c
+	}
 	if r.Kind == KindUnknown || r.Kind == KindNone {
 		if r.Kind == KindNone {
 			return r

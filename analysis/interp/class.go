@@ -176,6 +176,10 @@ func (c *Class) collect(e *evaluator, vars map[string]*Value) {
 		if !ok || strings.Contains(name, ".") {
 			continue
 		}
+		if c.made == nil {
+			c.made = map[string]*Value{}
+		}
+		c.made[name] = v
 		if c.Module {
 			v = c.follow(e, name, v)
 		}
@@ -226,6 +230,12 @@ func (e *evaluator) instanceAttribute(x *python.Attribute, recv *Value, path str
 			return m.Return
 		}
 		return &Value{Kind: KindFunction, Func: m, Recv: recv, Name: m.Scope.Name}
+	}
+	if recv.fresh {
+		e.ensure(c)
+		if v, ok := recv.madeAttr(x.Sel); ok {
+			return v
+		}
 	}
 	if v, ok := c.attr(e, x.Sel); ok {
 		return v

@@ -46,6 +46,9 @@ type evaluator struct {
 	funcs     map[*python.FuncDef]*Function
 	raises    map[python.Node]*Raise
 	stop      bool // Options.Stop
+	// inlining is set while a callee is evaluated with a call's arguments.
+	inlining    *inlining
+	inlineDepth int
 }
 
 // Eval evaluates a whole file. It never fails: what it does not understand is

@@ -77,7 +77,7 @@ func (e *evaluator) eval(x python.Expr) *Value {
 			if fact, ok := torch.Lookup("torch." + compareName(x.Ops[0])); ok && len(vs) == 2 {
 				if _, ok := vs[0].operand(); ok {
 					if _, ok := vs[1].operand(); ok {
-						_, no, _ := e.settle(fact, pair(fact, vs[0].numberOrTensor(), vs[1].numberOrTensor()), dtype.Type{}, false)
+						_, no, _ := e.settle(fact, pair(fact, vs[0].numberOrTensor(), vs[1].numberOrTensor()), dtype.Type{}, false, false)
 						e.judge(x, no)
 					}
 				}
@@ -111,7 +111,7 @@ func (e *evaluator) eval(x python.Expr) *Value {
 		case v.Kind == KindTensor:
 			r := v.derived(x, HowKeep, x.Op, v)
 			if fact, ok := torch.Lookup("torch." + unaryName(x.Op)); ok && len(fact.Operands) > 0 {
-				outs, no, ok := e.settle(fact, []taken{{fact: &fact.Operands[0], value: v}}, dtype.Type{}, false)
+				outs, no, ok := e.settle(fact, []taken{{fact: &fact.Operands[0], value: v}}, dtype.Type{}, false, false)
 				e.judge(x, no)
 				if ok && len(outs) == 1 && !outs[0].Empty() {
 					r.DType = outs[0]
@@ -431,7 +431,7 @@ func (e *evaluator) markDim(x python.Expr) {
 func (e *evaluator) moduleAttribute(x *python.Attribute, recv *Value) *Value {
 	switch x.Sel {
 	case "weight", "bias", "in_proj_weight", "in_proj_bias":
-		if base := strings.TrimPrefix(recv.Name, "torch.nn."); strictModules[base] || strings.HasPrefix(base, "BatchNorm") || strings.HasPrefix(base, "Embedding") {
+		if fact, ok := torch.Module(recv.Name); ok && (fact.HasParams() && !fact.Container) {
 			return &Value{Kind: KindTensor, DType: recv.DType, Rank: dtype.RankDim, How: HowAttr, From: []*Value{recv}, At: x}
 		}
 	}
@@ -599,7 +599,7 @@ func (e *evaluator) arith(at python.Node, op string, xe python.Expr, x *Value, y
 				fact = f
 			}
 		}
-		outs, no, ok := e.settle(fact, pair(fact, x.numberOrTensor(), y.numberOrTensor()), dtype.Type{}, false)
+		outs, no, ok := e.settle(fact, pair(fact, x.numberOrTensor(), y.numberOrTensor()), dtype.Type{}, false, false)
 		if ok {
 			if op == "**" && no.text == "" && len(outs) == 1 {
 				no = negativePower(outs[0], y)
@@ -754,6 +754,9 @@ func negativePower(t dtype.Type, y *Value) refusal {
 // addOp records an operation. A place that is evaluated again replaces what it
 // recorded before: the last round of a loop has the joined values.
 func (e *evaluator) addOp(at python.Node, kind OpKind, name, written string, result *Value, message string, operands ...Operand) *Op {
+	if e.inlining != nil {
+		return &Op{}
+	}
 	op := &Op{
 		Node: at, Stmt: e.stmt, Kind: kind, Name: name, Written: written, Operands: operands, Message: message,
 		Autocast: e.region(), Scope: e.frame.scope, Result: result, InScope: e.inScope(),

@@ -164,6 +164,7 @@ type Class struct {
 	ready bool
 	roots map[string]*dtype.Root
 	scope *Scope
+	made  map[string]*Value // what __init__ leaves in an instance made in sight
 }
 
 // A Function is one function of the file.
@@ -181,4 +182,6 @@ type Function struct {
 	class_ bool
 	prop   bool
 	skip   bool // triton, overload: not evaluated
+	// inlined are the calls that were evaluated with their arguments.
+	inlined map[string]inlined
 }

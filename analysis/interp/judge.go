@@ -22,6 +22,13 @@ func (e *evaluator) judge(at python.Node, r refusal) {
 	if e.frame.dead {
 		return
 	}
+	if in := e.inlining; in != nil {
+		if r.text != "" {
+			in.raised = append(in.raised, r)
+			e.frame.dead = r.certain
+		}
+		return
+	}
 	if r.text == "" {
 		delete(e.raises, at)
 		return

@@ -62,11 +62,7 @@ func (e *evaluator) methodCall(x *python.Call, m *Value, a *args) *Value {
 	case KindInstance:
 		switch m.Name {
 		case "to", "half", "float", "bfloat16", "double", "cuda", "cpu", "eval", "train", "requires_grad_":
-			v := *recv
-			if m.Name != "cuda" && m.Name != "cpu" && m.Name != "eval" && m.Name != "train" && m.Name != "requires_grad_" {
-				v.DType = dtype.Unknown // its parameters may have another dtype now
-			}
-			return &v
+			return e.castInstance(x, recv, recvExpr, m.Name, a)
 		case "register_buffer":
 			name, _ := a.arg(0, "name")
 			t, _ := a.arg(1, "tensor")
@@ -197,8 +193,6 @@ func (e *evaluator) tensorMethod(x *python.Call, recv *Value, recvExpr python.Ex
 		v := &Value{Kind: KindArray, DType: t.DType, Rank: t.Rank, At: x, How: HowKeep, Op: ".numpy()", From: []*Value{t}}
 		e.addOp(x, OpToNumPy, "torch.Tensor.numpy", ".numpy()", v, "Got unsupported ScalarType", Operand{Expr: recvExpr, Value: t, Name: "self"})
 		return v
-	case "mul_", "add_", "sub_", "div_", "copy_", "fill_", "zero_", "clamp_", "masked_fill_", "normal_", "uniform_", "neg_", "exp_", "sqrt_", "pow_", "round_", "floor_", "relu_", "sigmoid_", "tanh_":
-		return recv.Tensor().derived(x, HowKeep, "."+name+"()", recv)
 	case "matmul", "mm", "bmm", "mv", "dot":
 		o, ox := a.arg(0, "other", "mat2", "vec", "tensor")
 		if o == nil {
@@ -385,10 +379,17 @@ func (e *evaluator) store(t *python.Subscript, v *Value, s python.Stmt) {
 		}
 		return
 	}
-	if !recv.tensorish() || !v.tensorish() || v.Rank == dtype.RankZero {
+	e.judge(s, refusal{})
+	if !recv.tensorish() || !v.tensorish() || !advanced(t, idx) {
 		return
 	}
-	if !advanced(t, idx) {
+	if v.Rank == dtype.RankZero && maskWrite(t, idx) {
+		return // x[mask] = 0-dim is masked_fill, which converts
+	}
+	if v.Rank != dtype.RankUnknown || !maskWrite(t, idx) {
+		e.judge(s, differ("index_put", []Operand{{Value: recv.Tensor()}, {Value: v.Tensor()}}))
+	}
+	if v.Rank == dtype.RankZero {
 		return
 	}
 	as, ok := s.(*python.Assign)
@@ -400,6 +401,15 @@ func (e *evaluator) store(t *python.Subscript, v *Value, s python.Stmt) {
 	}
 	e.addOp(s, OpIndexPut, "torch.Tensor.__setitem__", e.file.Text(t.Pos()), nil, "Index put requires the source and destination dtypes match",
 		Operand{Expr: t.X, Value: recv.Tensor(), Name: "self"}, Operand{Expr: as.Value, Value: v.Tensor(), Name: "value"})
+}
+
+// maskWrite reports whether the index is one boolean mask.
+func maskWrite(t *python.Subscript, idx []*Value) bool {
+	if len(idx) != 1 || idx[0].Kind != KindTensor {
+		return false
+	}
+	d, ok := idx[0].DType.Exact()
+	return ok && d == dtype.Bool
 }
 
 // advanced reports whether an index certainly makes the write an index_put:

@@ -1,6 +1,7 @@
 package interp
 
 import (
+	"fmt"
 	"strings"
 
 	"github.com/dtypebot/dtypebot/analysis/dtype"
@@ -8,19 +9,186 @@ import (
 	"github.com/dtypebot/dtypebot/analysis/torch"
 )
 
-// strictModules are the modules that refuse an input whose dtype is not their
-// parameters' (measured with every nn class that plain arguments build).
-var strictModules = map[string]bool{
-	"Linear": true, "Conv1d": true, "Conv2d": true, "Conv3d": true, "ConvTranspose1d": true, "ConvTranspose2d": true, "ConvTranspose3d": true,
-	"GRU": true, "LSTM": true, "RNN": true, "GRUCell": true, "LSTMCell": true, "RNNCell": true, "MultiheadAttention": true, "TransformerEncoderLayer": true,
-	"TransformerDecoderLayer": true, "Transformer": true, "LayerNorm": true, "GroupNorm": true, "LazyLinear": true, "LazyConv1d": true, "LazyConv2d": true,
+// strictModule reports whether a module refuses an input whose dtype is not
+// its parameters', whatever the two are.
+func strictModule(m *torch.ModuleFact) bool {
+	if !m.HasParams() || m.IDs {
+		return false
+	}
+	for _, pair := range [...][2]dtype.DType{{dtype.Float32, dtype.Float64}, {dtype.Float64, dtype.Float32}, {dtype.BFloat16, dtype.Float32}} {
+		if r, ok := m.Result(pair[0], pair[1]); !ok || !r.Raises {
+			return false
+		}
+	}
+	return true
 }
 
-// keepModules have no parameters and keep the dtype.
-var keepModules = map[string]bool{
-	"Dropout": true, "Dropout1d": true, "Dropout2d": true, "Dropout3d": true, "AlphaDropout": true, "Identity": true, "ReLU": true, "GELU": true, "SiLU": true, "Sigmoid": true, "Tanh": true, "ELU": true, "LeakyReLU": true, "Softplus": true,
-	"ReLU6": true, "Hardswish": true, "Mish": true, "Flatten": true, "Unflatten": true, "AvgPool1d": true, "AvgPool2d": true, "AvgPool3d": true, "MaxPool1d": true, "MaxPool2d": true, "MaxPool3d": true, "AdaptiveAvgPool1d": true,
-	"AdaptiveAvgPool2d": true, "AdaptiveAvgPool3d": true, "Upsample": true, "PixelShuffle": true, "ZeroPad2d": true, "ReflectionPad2d": true, "BatchNorm1d": true, "BatchNorm2d": true, "BatchNorm3d": true, "Softmax": true, "LogSoftmax": true, "DropPath": true,
+// keepsInput reports whether a module gives its input's floating dtype wherever
+// it does not refuse it.
+func keepsInput(m *torch.ModuleFact) bool {
+	if m.Container || m.IDs || strictModule(m) {
+		return false
+	}
+	for _, d := range []dtype.DType{dtype.Float32, dtype.Float64} {
+		r, ok := m.Result(d, d)
+		if !ok || len(r.Out) != 1 || r.Out[0] != d {
+			return false
+		}
+	}
+	return true
+}
+
+// settleModule gives what a module makes of an input, and what it has against
+// it, where both dtypes are known without any root. ok is false if not, or if
+// it was not measured.
+func (e *evaluator) settleModule(fact *torch.ModuleFact, in, params dtype.Type) (outs []dtype.Type, r refusal, ok bool) {
+	if !fact.HasParams() && len(fact.Buffers) == 0 {
+		params = dtype.Exact(dtype.Float32)
+	}
+	if !closed(in) || !closed(params) {
+		return nil, refusal{}, false
+	}
+	worlds, refused := 0, 0
+	for _, i := range in.Alternatives() {
+		for _, p := range params.Alternatives() {
+			worlds++
+			x, w, no, ok := e.moduleWorld(fact, i, p)
+			if !ok {
+				return nil, refusal{}, false
+			}
+			if no.text != "" {
+				r = no
+				if no.certain {
+					refused++
+					continue
+				}
+			}
+			if outs == nil {
+				outs = make([]dtype.Type, len(w))
+			}
+			if len(outs) != len(w) {
+				return nil, refusal{}, false
+			}
+			for k, o := range w {
+				t := dtype.Exact(o)
+				if xd, _ := x.In(nil, dtype.Float32); xd[0] == o {
+					t = x
+				} else if pd, _ := p.In(nil, dtype.Float32); pd[0] == o && fact.HasParams() {
+					t = p
+				} else if xd[0].Category() <= dtype.CatInt && o == dtype.Float32 {
+					t = e.deflt
+				}
+				outs[k] = dtype.Join(outs[k], t)
+			}
+		}
+	}
+	r.certain = refused == worlds
+	return outs, r, true
+}
+
+func (e *evaluator) moduleWorld(fact *torch.ModuleFact, in, params dtype.Type) (dtype.Type, []dtype.DType, refusal, bool) {
+	one := func(t dtype.Type) dtype.DType { ds, _ := t.In(nil, dtype.Float32); return ds[0] }
+	base := baseName(fact.Name)
+	if region := e.region(); region.State == AutocastOn || region.State == AutocastMaybe {
+		policy := fact.CUDA
+		if region.Device == "cpu" {
+			policy = fact.CPU
+		}
+		to := dtype.Type{}
+		switch policy {
+		case torch.LowerPrecision:
+			to = region.DType
+		case torch.FP32, torch.FP32SetOpt:
+			to = dtype.Exact(dtype.Float32)
+		case torch.PromoteWidest:
+			to = dtype.Combine(in, params)
+		case torch.Banned:
+			return in, nil, refusal{text: base + " is not allowed under autocast", certain: true}, true
+		}
+		if !to.Empty() {
+			if region.State == AutocastMaybe || !closed(to) {
+				return in, nil, refusal{}, false
+			}
+			for _, t := range []*dtype.Type{&in, &params} {
+				if d := one(*t); d.Floating() && d != dtype.Float64 {
+					*t = to
+				}
+			}
+		}
+	}
+	d, p := one(in), one(params)
+	r, ok := fact.Result(d, p)
+	if !ok && d.Category() <= dtype.CatInt && fact.HasParams() {
+		if fact.IDs {
+			return in, []dtype.DType{p}, refusal{}, d != dtype.Bool
+		}
+		r, ok = fact.Result(dtype.Int64, p)
+		if ok && !r.Raises && !r.NotCPU {
+			ok = false
+		}
+	}
+	if !ok {
+		op, found := torch.Lookup(functional(base))
+		if !found || fact.HasParams() || len(op.Operands) == 0 {
+			return in, nil, refusal{}, false
+		}
+		outs, no, known := e.world(op, []part{{fact: &op.Operands[0], t: in, d: d, rank: dtype.RankDim}}, dtype.Type{}, false, false)
+		if !known || no.text == "" && len(outs) == 0 {
+			return in, nil, refusal{}, false
+		}
+		var ds []dtype.DType
+		for _, o := range outs {
+			ds = append(ds, one(o))
+		}
+		return in, ds, no, true
+	}
+	switch {
+	case r.NotCPU && d.Half():
+		outs := r.Out
+		if outs == nil {
+			outs = []dtype.DType{d}
+		}
+		return in, outs, refusal{text: fmt.Sprintf("%s has no kernel for %s on the CPU in %s", base, d, fact.Version)}, true
+	case r.NotCPU:
+		return in, nil, refusal{text: fmt.Sprintf("%s refuses %s", base, d), certain: true}, true
+	case r.Raises:
+		return in, nil, refusal{text: fmt.Sprintf("%s with parameters of %s refuses %s", base, params, in), certain: true}, true
+	}
+	return in, r.Out, refusal{}, true
+}
+
+// functional is the function that a module without parameters calls.
+func functional(base string) string {
+	switch base {
+	case "Sigmoid", "Tanh":
+		return "torch." + strings.ToLower(base)
+	}
+	for _, w := range []string{"ReLU", "GELU", "SiLU", "SELU", "CELU", "ELU", "GLU"} {
+		base = strings.Replace(base, w, w[:1]+strings.ToLower(w[1:]), 1)
+	}
+	var b strings.Builder
+	for i, c := range base {
+		if c >= 'A' && c <= 'Z' && i > 0 {
+			b.WriteByte('_')
+		}
+		b.WriteRune(c)
+	}
+	name := strings.ToLower(b.String())
+	switch name {
+	case "b_c_e_loss":
+		name = "binary_cross_entropy"
+	case "b_c_e_with_logits_loss":
+		name = "binary_cross_entropy_with_logits"
+	case "m_s_e_loss":
+		name = "mse_loss"
+	case "cross_entropy_loss":
+		name = "cross_entropy"
+	case "n_l_l_loss":
+		name = "nll_loss"
+	case "k_l_div_loss":
+		name = "kl_div"
+	}
+	return "torch.nn.functional." + name
 }
 
 // moduleMake is nn.Linear(...): a module of the default dtype, or of dtype=.
@@ -41,7 +209,7 @@ func (e *evaluator) moduleMake(x *python.Call, name string, a *args) *Value {
 				break
 			}
 			v.Elems = append(v.Elems, p)
-			if !keepModules[strings.TrimPrefix(p.Name, "torch.nn.")] && v.DType.Empty() {
+			if f, ok := torch.Module(p.Name); ok && (f.HasParams() || f.Container) && v.DType.Empty() {
 				v.DType = p.DType
 			}
 		}
@@ -110,6 +278,15 @@ func (e *evaluator) moduleCall(x *python.Call, m *Value, a *args) *Value {
 	if in == nil || !in.tensorish() {
 		return e.open(x, e.file.Text(x.Pos()))
 	}
+	if fact, ok := torch.Module(m.Name); ok && !fact.HasParams() && len(a.pos) > 1 { // a loss
+		if op, ok := torch.Lookup(functional(base)); ok {
+			v := e.apply(x, op, op.Name, e.file.Text(x.Func.Pos()), nil, nil, a)
+			if c, ok := m.At.(*python.Call); ok && v.Kind == KindTensor && len(c.Args) > 0 {
+				v.Rank, v.ndim = dtype.RankUnknown, 0 // reduction= may be given
+			}
+			return v
+		}
+	}
 	v := e.moduleStep(x, m, in.Tensor(), inExpr, base)
 	switch base {
 	case "LSTM", "GRU", "RNN", "MultiheadAttention":
@@ -129,12 +306,19 @@ func elementType(m, el *Value) dtype.Type {
 
 func (e *evaluator) moduleStep(x *python.Call, m, in *Value, inExpr python.Expr, base string) *Value {
 	written := e.file.Text(x.Func.Pos())
+	fact, ok := torch.Module(m.Name)
+	if !ok || fact.Container {
+		return e.open(x, e.file.Text(x.Pos()))
+	}
+	outs, no, exact := e.settleModule(fact, in.DType, m.DType)
+	if exact {
+		e.judge(x, no)
+	}
+	var v *Value
 	switch {
-	case keepModules[base]:
-		return in.derived(x, HowModule, written, in)
-	case strictModules[base]:
+	case strictModule(fact):
 		param := &Value{Kind: KindTensor, DType: m.DType, Rank: dtype.RankDim, At: m.At, How: HowAttr, From: []*Value{m}, file: e.file}
-		v := &Value{Kind: KindTensor, DType: m.DType, Rank: dtype.RankDim, At: x, How: HowModule, Op: written, From: []*Value{in, param}}
+		v = &Value{Kind: KindTensor, DType: m.DType, Rank: dtype.RankDim, At: x, How: HowModule, Op: written, From: []*Value{in, param}}
 		if !m.DType.Known() {
 			v.DType = dtype.Unknown
 		}
@@ -147,15 +331,38 @@ func (e *evaluator) moduleStep(x *python.Call, m, in *Value, inExpr python.Expr,
 			v.How = HowAutocast
 		}
 		msg := "mat1 and mat2 must have the same dtype"
+		if r, ok := fact.Result(dtype.Float64, dtype.Float32); ok && r.Message != "" {
+			msg = r.Message
+		}
 		if strings.HasPrefix(base, "Conv") || strings.HasPrefix(base, "LazyConv") {
 			msg = "should be the same"
 		} else if strings.HasSuffix(base, "Norm") {
 			msg = "expected scalar type"
 		}
 		e.addOp(x, OpModule, m.Name, written, v, msg, Operand{Expr: inExpr, Value: in, Name: "input"}, Operand{Expr: x.Func, Value: param, Name: "weight"})
-		return v
-	case base == "Embedding" || base == "EmbeddingBag":
-		return &Value{Kind: KindTensor, DType: m.DType, Rank: dtype.RankDim, At: x, How: HowModule, Op: written, From: []*Value{m}}
+	case fact.IDs:
+		v = &Value{Kind: KindTensor, DType: m.DType, Rank: dtype.RankDim, At: x, How: HowModule, Op: written, From: []*Value{m}}
+	case keepsInput(fact):
+		v = in.derived(x, HowModule, written, in)
+	case exact && len(outs) == 1:
+		v = in.derived(x, HowModule, written, in)
+	default:
+		return e.open(x, e.file.Text(x.Pos()))
 	}
-	return e.open(x, e.file.Text(x.Pos()))
+	if exact && len(outs) > 0 {
+		if e.region().State == AutocastOn && !v.DType.Equal(outs[0]) {
+			v.How = HowAutocast
+		}
+		v.DType = outs[0]
+	}
+	switch fact.Rank {
+	case torch.RankReduces:
+		v.Rank, v.ndim = dtype.RankZero, 1
+	case torch.RankAtLeast1:
+		v.Rank, v.ndim = dtype.RankDim, in.ndim
+		if in.Rank != dtype.RankDim || fact.IDs {
+			v.ndim = 0
+		}
+	}
+	return v
 }

@@ -1,6 +1,7 @@
 package interp
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/dtypebot/dtypebot/analysis/dtype"
@@ -561,7 +562,7 @@ func (e *evaluator) settleAll(op *torch.Op, operands []Operand) ([]dtype.Type, r
 	for i, o := range operands {
 		takes[i] = taken{fact: &torch.Operand{Class: torch.Raise}, value: o.Value}
 	}
-	return e.settle(op, takes, dtype.Type{}, false)
+	return e.settle(op, takes, dtype.Type{}, false, false)
 }
 
 // agreed is the dtype behind an operation that wants equal ones: the first
@@ -859,7 +860,7 @@ func (e *evaluator) apply(x *python.Call, op *torch.Op, name, written string, re
 			set = u
 		}
 	}
-	settled, no, exact := e.settle(op, takes, set, dimGiven)
+	settled, no, exact := e.settle(op, takes, set, dimGiven, withoutIndices(op, a, recv))
 	if exact {
 		e.judge(x, no)
 		if n := len(settled); n > 0 {
@@ -943,6 +944,20 @@ func (e *evaluator) apply(x *python.Call, op *torch.Op, name, written string, re
 		e.addOp(x, OpPromotes, name, written, rv, "", operands...)
 	}
 	return result
+}
+
+// withoutIndices reports whether a pooling gives no indices: they come with
+// return_indices=True only, with which it was measured.
+func withoutIndices(op *torch.Op, a *args, recv *Value) bool {
+	i := slices.Index(op.Params, "return_indices")
+	if i < 0 {
+		return false
+	}
+	if recv != nil {
+		i--
+	}
+	v, _ := a.arg(i, "return_indices")
+	return v == nil || v.Known && v.Text == "False"
 }
 
 // writes are the in-place operations whose source must have the container's

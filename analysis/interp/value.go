@@ -59,8 +59,10 @@ type Value struct {
 	From []*Value
 	Make *Creation // how a factory was called, kept through views and moves
 
-	root *dtype.Root // KindOpen: the root of its dtype when it is used as a tensor
-	file *python.File
+	fresh bool        // KindInstance: made in sight
+	ndim  uint8       // number of dimensions and one more; 0 if unknown
+	root  *dtype.Root // KindOpen: the root of its dtype when it is used as a tensor
+	file  *python.File
 }
 
 // How says what an expression did to the dtype of its value.
@@ -130,6 +132,30 @@ func (v *Value) operand() (dtype.Operand, bool) {
 	return dtype.Operand{Type: dtype.Unknown}, false
 }
 
+// dims is the number of dimensions, if it is known.
+func (v *Value) dims() (int, bool) {
+	switch {
+	case v.Rank == dtype.RankZero:
+		return 0, true
+	case v.Rank == dtype.RankDim && v.ndim > 1:
+		return int(v.ndim) - 1, true
+	}
+	return 0, false
+}
+
+// withDims sets the number of dimensions.
+func (v *Value) withDims(n int, known bool) *Value {
+	switch {
+	case !known || n < 0:
+		v.ndim, v.Rank = 0, dtype.RankUnknown
+	case n == 0:
+		v.ndim, v.Rank = 1, dtype.RankZero
+	default:
+		v.ndim, v.Rank = uint8(min(n, 100)+1), dtype.RankDim
+	}
+	return v
+}
+
 // with returns a copy with another way of coming about.
 func (v *Value) derived(at python.Node, how How, op string, from ...*Value) *Value {
 	d := *v
@@ -164,6 +190,9 @@ func joinValues(a, b *Value) *Value {
 		}
 		x, y := a.Tensor(), b.Tensor()
 		j := &Value{Kind: KindTensor, DType: dtype.Join(x.DType, y.DType), Rank: dtype.JoinRank(x.Rank, y.Rank), How: HowJoin, From: []*Value{a, b}, At: a.At, Maybe: a.Maybe || b.Maybe, file: a.file}
+		if x.ndim == y.ndim {
+			j.ndim = x.ndim
+		}
 		if x.Make != nil && x.Make == y.Make {
 			j.Make = x.Make
 		}
@@ -211,7 +240,12 @@ func joinValues(a, b *Value) *Value {
 		return j
 	case KindInstance:
 		if a.Class == b.Class {
-			return a
+			if a.fresh && b.fresh && a.DType.Equal(b.DType) || !a.fresh {
+				return a
+			}
+			j := *a
+			j.fresh, j.DType = false, dtype.Join(a.DType, b.DType)
+			return &j
 		}
 	case KindLibrary:
 		if a.Name == b.Name {
@@ -260,7 +294,7 @@ func equalValue(a, b *Value) bool {
 	if a == b {
 		return true
 	}
-	if a == nil || b == nil || a.Kind != b.Kind || a.Rank != b.Rank || a.Maybe != b.Maybe || a.root != b.root || a.Name != b.Name || a.Text != b.Text ||
+	if a == nil || b == nil || a.Kind != b.Kind || a.fresh != b.fresh || a.ndim != b.ndim || a.Rank != b.Rank || a.Maybe != b.Maybe || a.root != b.root || a.Name != b.Name || a.Text != b.Text ||
 		a.Func != b.Func || a.Class != b.Class || !a.DType.Equal(b.DType) || (a.Elem == nil) != (b.Elem == nil) || len(a.Elems) != len(b.Elems) || len(a.Fields) != len(b.Fields) {
 		return false
 	}

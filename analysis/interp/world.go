@@ -27,7 +27,8 @@ const maxWorlds = 64
 
 // settle gives what an op makes of its operands, and what it has against them.
 // ok is false if something is not known or not measured; results is then nil.
-func (e *evaluator) settle(op *torch.Op, takes []taken, given dtype.Type, dim bool) (results []dtype.Type, r refusal, ok bool) {
+// dim says that a dim is given, one that only the first result is given out.
+func (e *evaluator) settle(op *torch.Op, takes []taken, given dtype.Type, dim, one bool) (results []dtype.Type, r refusal, ok bool) {
 	worlds := [][]part{nil}
 	several := len(takes) > 1
 	for i := range takes {
@@ -56,7 +57,7 @@ func (e *evaluator) settle(op *torch.Op, takes []taken, given dtype.Type, dim bo
 	}
 	refused, certain, width := 0, 0, -1
 	for _, w := range worlds {
-		outs, no, known := e.world(op, w, given, dim)
+		outs, no, known := e.world(op, w, given, dim, one)
 		if !known {
 			return nil, refusal{}, false
 		}
@@ -84,7 +85,7 @@ func (e *evaluator) settle(op *torch.Op, takes []taken, given dtype.Type, dim bo
 }
 
 // world applies an op in one world.
-func (e *evaluator) world(op *torch.Op, parts []part, given dtype.Type, dim bool) ([]dtype.Type, refusal, bool) {
+func (e *evaluator) world(op *torch.Op, parts []part, given dtype.Type, dim, one bool) ([]dtype.Type, refusal, bool) {
 	parts, no, ok := e.autocastParts(op, parts, !given.Empty())
 	if !ok || no.text != "" {
 		return nil, no, ok
@@ -223,6 +224,9 @@ func (e *evaluator) world(op *torch.Op, parts []part, given dtype.Type, dim bool
 		default:
 			return nil, refusal{}, false
 		}
+	}
+	if one && len(outs) > 1 {
+		outs = outs[:1]
 	}
 	results := make([]dtype.Type, len(outs))
 	for i, o := range outs {

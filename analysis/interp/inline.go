@@ -1,0 +1,254 @@
+package interp
+
+import (
+	"strings"
+
+	"github.com/dtypebot/dtypebot/analysis/dtype"
+	"github.com/dtypebot/dtypebot/analysis/python"
+)
+
+// A call whose arguments are known without any root is evaluated with these
+// arguments, since a summary cannot say what a branch on a dtype or an integer
+// makes of it. Such an evaluation records nothing of its own; it runs under the
+// caller's autocast region, as the call does.
+
+const (
+	maxInlineDepth = 4
+	maxInlined     = 16 // calls with different arguments, by function
+)
+
+// inlining is one evaluation of a callee.
+type inlining struct{ raised []refusal }
+
+// inlined is what a call with certain arguments gives.
+type inlined struct {
+	ret    *Value
+	raises refusal
+}
+
+// inline evaluates a call with its arguments; ok is false if they are not known
+// well enough or the budget is used up.
+func (e *evaluator) inline(fn *Function, recv *Value, a *args) (result inlined, ok bool) {
+	if a.star || e.inlineDepth >= maxInlineDepth || e.steps <= 0 || fn.skip || fn.Def.Async || fn.state != 2 || isGenerator(fn.Def) {
+		return inlined{}, false
+	}
+	var key strings.Builder
+	any := recv != nil && recv.fresh
+	for _, list := range [][]*Value{a.pos, a.kw} {
+		for _, v := range list {
+			if !concrete(v, &key, 0) {
+				return inlined{}, false
+			}
+			any = any || v.Kind == KindTensor || v.Kind == KindSequence || v.Kind == KindDType
+		}
+		key.WriteByte(';')
+	}
+	if !any {
+		return inlined{}, false
+	}
+	for name := range a.names {
+		key.WriteString(name + ",")
+	}
+	if recv != nil {
+		if recv.Kind == KindInstance && recv.fresh {
+			key.WriteString("fresh " + recv.DType.String())
+		}
+	}
+	r := e.region()
+	key.WriteString(string('0'+r.State) + r.Device + r.DType.String())
+	k := key.String()
+	if done, ok := fn.inlined[k]; ok {
+		return done, done.ret != nil || done.raises.text != ""
+	}
+	if len(fn.inlined) >= maxInlined {
+		return inlined{}, false
+	}
+	if fn.inlined == nil {
+		fn.inlined = map[string]inlined{}
+	}
+	fn.inlined[k] = inlined{} // a recursion gives up
+
+	savedFrame, savedCast, savedStmt, savedInline := e.frame, e.autocast, e.stmt, e.inlining
+	scope := *fn.Scope
+	scope.Half, scope.Propagates = nil, nil
+	state := &inlining{}
+	e.inlining = state
+	e.inlineDepth++
+	e.frame = &frame{vars: map[string]*Value{}, parent: fn.frame, scope: &scope}
+	e.autocast = append([]Autocast(nil), e.autocast...)
+	for _, d := range fn.Def.Decorators {
+		if a, ok := e.autocastRegion(d); ok {
+			e.autocast = append(e.autocast, a)
+		}
+	}
+	if e.bindArgs(fn, recv, a) {
+		e.block(fn.Def.Body)
+		if !e.frame.dead {
+			e.frame.ret = joinValues(e.frame.ret, &Value{Kind: KindNone})
+		}
+		result.ret = e.frame.ret
+		for _, r := range state.raised {
+			if result.raises.text == "" || r.certain {
+				result.raises = r
+			}
+		}
+		if result.ret != nil {
+			result.raises.certain = false
+		}
+	}
+	e.frame, e.autocast, e.stmt, e.inlining = savedFrame, savedCast, savedStmt, savedInline
+	e.inlineDepth--
+	fn.inlined[k] = result
+	return result, result.ret != nil || result.raises.text != ""
+}
+
+// bindArgs gives the parameters the values of the arguments.
+func (e *evaluator) bindArgs(fn *Function, recv *Value, a *args) bool {
+	used := 0
+	i := 0
+	for k, p := range fn.Def.Params {
+		if k == 0 && recv != nil && !fn.static && p.Star == 0 {
+			e.frame.vars[p.Name] = recv
+			continue
+		}
+		switch {
+		case p.Star == 1:
+			if p.Name != "" {
+				e.frame.vars[p.Name] = &Value{Kind: KindSequence, Elems: a.pos[min(i, len(a.pos)):]}
+			}
+			i = len(a.pos)
+			continue
+		case p.Star == 2:
+			return false
+		case !p.KeywordOnly && i < len(a.pos):
+			e.frame.vars[p.Name] = a.pos[i]
+			i++
+			continue
+		}
+		if v, _ := a.key(p.Name); v != nil {
+			e.frame.vars[p.Name] = v
+			used++
+			continue
+		}
+		if p.Default == nil {
+			return false
+		}
+		inner := e.frame
+		e.frame = &frame{vars: map[string]*Value{}, parent: fn.frame, scope: inner.scope}
+		v := e.expr(p.Default)
+		e.frame = inner
+		e.frame.vars[p.Name] = v
+	}
+	return i >= len(a.pos) && used == len(a.kw)
+}
+
+// concrete reports whether a value is known without any root, and writes what
+// tells it from others.
+func concrete(v *Value, key *strings.Builder, depth int) bool {
+	if v == nil || depth > 3 || v.Maybe {
+		return false
+	}
+	switch v.Kind {
+	case KindTensor, KindNumber, KindDType, KindModule:
+		if !closed(v.DType) {
+			return false
+		}
+		key.WriteString(v.Kind.String() + " " + v.Name + v.DType.String() + v.Rank.String())
+		if v.Known {
+			key.WriteString(v.Text)
+		}
+		if n, ok := v.dims(); ok {
+			key.WriteByte(byte('0' + n))
+		}
+		for _, el := range v.Elems {
+			if !concrete(el, key, depth+1) {
+				return false
+			}
+		}
+	case KindString:
+		key.WriteString("'" + v.Text + "'")
+	case KindNone, KindDevice:
+		key.WriteString(v.Kind.String())
+	case KindFunction:
+		key.WriteString("def " + v.Name)
+	case KindSequence:
+		if v.Elem != nil {
+			return false
+		}
+		key.WriteByte('[')
+		for _, el := range v.Elems {
+			if !concrete(el, key, depth+1) {
+				return false
+			}
+		}
+		key.WriteByte(']')
+	default:
+		return false
+	}
+	key.WriteByte(',')
+	return true
+}
+
+// madeAttr is an attribute of an instance that was made in sight: what __init__
+// left, with the instance's own cast applied.
+func (v *Value) madeAttr(name string) (*Value, bool) {
+	c := v.Class
+	for depth := 0; c != nil && depth < 20; depth++ {
+		if c.Set[name] {
+			return nil, false
+		}
+		if m, ok := c.made[name]; ok {
+			if v.DType.Empty() {
+				return m, true
+			}
+			low, _ := m.DType.Categories()
+			if (m.Kind == KindModule || m.Kind == KindTensor && follows(m)) && low >= dtype.CatFloat {
+				n := *m
+				n.DType = v.DType
+				n.From = append([]*Value{m}, m.From...)
+				return &n, true
+			}
+			return m, true
+		}
+		c = c.base()
+	}
+	return nil, false
+}
+
+// follows reports whether a tensor attribute is converted with its module.
+func follows(v *Value) bool { return v.Op == "torch.nn.Parameter" || v.Op == "register_buffer" }
+
+// base is the first base that this file shows.
+func (c *Class) base() *Class {
+	for _, b := range c.Bases {
+		if b.Kind == KindClass {
+			return b.Class
+		}
+	}
+	return nil
+}
+
+// castInstance is instance.to(…), .half(), …: of an instance made in sight the
+// dtype is known, of another one its parameters may have any.
+func (e *evaluator) castInstance(x *python.Call, recv *Value, recvExpr python.Expr, name string, a *args) *Value {
+	v := *recv
+	switch name {
+	case "cuda", "cpu", "eval", "train", "requires_grad_":
+		return recv
+	case "to":
+		probe := e.to(x, &Value{Kind: KindTensor, DType: dtype.Exact(dtype.Complex32)}, nil, a)
+		if d, ok := probe.DType.Exact(); ok && d == dtype.Complex32 {
+			return recv // a device
+		}
+		v.DType = probe.DType
+	default:
+		v.DType = dtype.Exact(castMethods[name])
+	}
+	if !v.fresh {
+		v.DType = dtype.Unknown
+	}
+	if path, ok := dotted(recvExpr); ok && v.fresh {
+		e.frame.vars[path] = &v
+	}
+	return &v
+}
