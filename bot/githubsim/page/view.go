@@ -422,15 +422,27 @@ func (p *Page) rows(id pullID, base, head, oldPath, path string, list []githubsi
 	return out
 }
 
-// Files beyond these numbers of changed lines are folded, or not shown at all.
+// Files beyond these numbers of changed lines are folded, or not shown at all;
+// and of a pull request beyond the last number, only files with comments are.
 const (
 	maxOpen  = 1_500
 	maxShown = 10_000
+	maxAll   = 8_000
 )
 
 // files shows the diff with the comments under their lines.
 func (p *Page) files(id pullID, view githubsim.PullView, threads []threadView) []fileView {
 	var out []fileView
+	commented := map[string]bool{}
+	for _, t := range view.Threads {
+		commented[t.Path] = true
+	}
+	room := maxAll
+	for _, f := range view.Files {
+		if commented[f.Path] {
+			room -= f.Additions + f.Deletions
+		}
+	}
 	for i, f := range view.Files {
 		v := fileView{FileDiff: f, Anchor: fmt.Sprintf("file-%d", i+1), Open: true}
 		under := map[string][]threadView{} // by side and line
@@ -463,8 +475,10 @@ func (p *Page) files(id pullID, view githubsim.PullView, threads []threadView) [
 			v.Note = "The mode changed from " + f.OldMode + " to " + f.Mode + "."
 		case len(f.Hunks) == 0:
 			v.Note = "An empty file."
-		case changed > maxShown:
-			v.Note = "The diff is too large to be shown."
+		case changed > maxShown, !commented[f.Path] && changed > room:
+			v.Note = "Not shown: the diff is too large for one page."
+		case !commented[f.Path]:
+			room -= changed
 		}
 		if v.Note != "" {
 			for _, list := range under {
