@@ -48,7 +48,7 @@ type Assigned struct {
 
 // note joins what one evaluation of an expression gave into Facts.Values.
 func (e *evaluator) note(x python.Expr, v *Value) {
-	if e.frame.dead {
+	if e.frame.dead || e.inlining != nil {
 		return
 	}
 	switch x.(type) {
