@@ -154,8 +154,9 @@ func (v *visitor) read(resp *http.Response, err error, status int) string {
 }
 
 // press sends the form that has the action, as the first button of it would,
-// and expects to end on a page with the status.
-func (v *visitor) press(address, html, action string, status int) string {
+// with more names and values filled in, and expects to end on a page with the
+// status.
+func (v *visitor) press(address, html, action string, status int, more ...string) string {
 	v.t.Helper()
 	form := regexp.MustCompile(`(?s)<form method="post" action="([^"]*/` + action + `)">(.*?)</form>`).FindStringSubmatch(html)
 	if form == nil {
@@ -164,6 +165,9 @@ func (v *visitor) press(address, html, action string, status int) string {
 	values := url.Values{}
 	for _, input := range regexp.MustCompile(`name="([^"]+)" value="([^"]*)"`).FindAllStringSubmatch(form[2], -1) {
 		values.Set(input[1], input[2])
+	}
+	for i := 0; i < len(more); i += 2 {
+		values.Set(more[i], more[i+1])
 	}
 	base, err := url.Parse(address)
 	if err != nil {
@@ -210,6 +214,10 @@ func TestDemo(t *testing.T) {
 		t.Errorf("a stale suggestion: %s", refused)
 	}
 
+	if page := v.get(d.address(small) + "/suggestion"); !strings.Contains(page, "No dtype mistakes") {
+		t.Error("a refused button's address does not lead back to the pull request")
+	}
+
 	// Re-run writes a new check run for the same head.
 	before := view.CheckRuns[0].ID
 	v.press(d.address(small)+"/checks", v.get(d.address(small)+"/checks"), "rerun", http.StatusOK)
@@ -232,6 +240,33 @@ func TestDemo(t *testing.T) {
 	d.until(t, big, "four left", func(v githubsim.PullView) bool {
 		return checked("neutral")(v) && v.HeadSHA != view.HeadSHA && strings.HasPrefix(v.CheckRuns[0].Title, "4 dtype mistakes")
 	})
+	// People answer, and close and open a conversation.
+	files = v.get(d.address(big) + "/files")
+	if page := v.press(d.address(big)+"/files", files, "reply", http.StatusConflict); !strings.Contains(page, "needs some text") {
+		t.Error("an empty reply is taken, or refused without a word")
+	}
+	if page := v.press(d.address(big)+"/files", files, "reply", http.StatusOK, "text", "Is it **so**? <script>alert(1)</script>"); !strings.Contains(page, "Is it <strong>so</strong>?") || strings.Contains(page, "alert(1)</script>") {
+		t.Error("the reply is missing, or not cleaned")
+	}
+	resolved := func(n int) func(githubsim.PullView) bool {
+		return func(v githubsim.PullView) bool {
+			for _, thread := range v.Threads {
+				if thread.Resolved {
+					n--
+				}
+			}
+			return n == 0
+		}
+	}
+	d.until(t, big, "one resolved", resolved(1)) // by the commit
+	files = v.press(d.address(big)+"/files", files, "resolve", http.StatusOK)
+	if now, _ := d.sim.Pull(t.Context(), big.Owner, big.Name, big.Number); !resolved(2)(now) {
+		t.Error("the conversation is not resolved")
+	}
+	v.press(d.address(big)+"/files", files, "unresolve", http.StatusOK)
+	if now, _ := d.sim.Pull(t.Context(), big.Owner, big.Name, big.Number); !resolved(1)(now) {
+		t.Error("the conversation is not open again")
+	}
 	link := regexp.MustCompile(`href="(/handlab/hand-object-pose/blob/[^"]+)"`).FindStringSubmatch(v.get(d.address(big) + "/checks"))
 	if link == nil {
 		t.Fatal("the check run links to no line")

@@ -122,6 +122,14 @@ func (p *Page) routes() error {
 		"suggestion": p.commitSuggestion, "resolve": p.resolve, "unresolve": p.unresolve, "reply": p.reply, "rerun": p.askAgain,
 	} {
 		p.mux.HandleFunc("POST "+pull+"/"+action, p.act(do))
+		// Whoever loads the answer to a refused button again means the pull request.
+		p.mux.HandleFunc("GET "+pull+"/"+action, func(w http.ResponseWriter, r *http.Request) {
+			if id, ok := pullOf(r); ok {
+				http.Redirect(w, r, id.URL(), http.StatusSeeOther)
+				return
+			}
+			p.notFound(w, "A pull request has a number.")
+		})
 	}
 	// A page of another site must not be able to press the buttons.
 	p.handler = http.NewCrossOriginProtection().Handler(p.mux)

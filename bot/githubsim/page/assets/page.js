@@ -30,11 +30,14 @@
   });
   addEventListener("pageshow", () => document.querySelectorAll("form").forEach((f) => delete f.dataset.sent));
 
+  // The answer to a button that was refused stands at the button's address.
+  if (address && location.pathname !== main().dataset.url) history.replaceState(null, "", main().dataset.url);
+
   const pause = (ms) => new Promise((go) => setTimeout(go, ms));
   const writing = () => [...document.querySelectorAll("textarea")].some((t) => t.value !== "");
 
   async function refresh() {
-    const answer = await fetch(location.pathname, { cache: "no-store" });
+    const answer = await fetch(main().dataset.url || location.pathname, { cache: "no-store" });
     const next = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("main");
     if (!next) throw new Error("no content");
     const open = new Map([...document.querySelectorAll("details[id]")].map((d) => [d.id, d.open]));
