@@ -55,7 +55,9 @@ const publishLimit = 2 * time.Second
 // maxJob bounds a stored job, in bytes; real ones have about 400.
 const maxJob = 64 << 10
 
-// A State keeps attempts and leases; [*github.com/dtypebot/dtypebot/bot/store.Store] is one.
+// A State keeps attempts and leases; [*github.com/dtypebot/dtypebot/bot/store.Store]
+// is one. If it has a method Reopen(context.Context) error, that is called when
+// an embedded server was started again and forgot what it kept in memory.
 type State interface {
 	// Begin records that a try at the job starts; see the store.
 	Begin(ctx context.Context, key string, job uint64, limit int) (n int, last string, err error)
@@ -152,6 +154,30 @@ func Open(ctx context.Context, srv *Server, state State, o Options) (*Queue, err
 	def(&q.o.Backoff, 15*time.Second)
 	def(&q.o.LeaseRetry, 2*time.Second)
 
+	if err := q.streams(ctx); err != nil {
+		return nil, err
+	}
+	var err error
+	if q.reviews, err = q.js.Stream(ctx, reviewStream); err != nil {
+		return nil, fmt.Errorf("open stream %s: %w", reviewStream, err)
+	}
+	srv.afterReopen(func(ctx context.Context) error {
+		if again, ok := state.(interface{ Reopen(context.Context) error }); ok {
+			if err := again.Reopen(ctx); err != nil {
+				return err
+			}
+		}
+		if err := q.streams(ctx); err != nil {
+			return err
+		}
+		q.refused.Store(nil)
+		return nil
+	})
+	return q, nil
+}
+
+// streams creates the streams that do not exist.
+func (q *Queue) streams(ctx context.Context) error {
 	for _, c := range []jetstream.StreamConfig{
 		{
 			Name: reviewStream, Description: "pull requests to look at",
@@ -173,17 +199,13 @@ func Open(ctx context.Context, srv *Server, state State, o Options) (*Queue, err
 		},
 	} {
 		c.Storage = jetstream.FileStorage
-		c.Replicas = srv.Replicas()
+		c.Replicas = q.srv.Replicas()
 		c.MaxMsgSize = 2 * maxJob
-		stream, err := q.js.CreateOrUpdateStream(ctx, c)
-		if err != nil {
-			return nil, fmt.Errorf("open stream %s: %w", c.Name, err)
-		}
-		if c.Name == reviewStream {
-			q.reviews = stream
+		if _, err := q.js.CreateOrUpdateStream(ctx, c); err != nil {
+			return fmt.Errorf("open stream %s: %w", c.Name, err)
 		}
 	}
-	return q, nil
+	return nil
 }
 
 // reviewSubject is the subject of the job, which is also the key of its attempts
@@ -218,6 +240,7 @@ func (q *Queue) Put(ctx context.Context, job bot.Job) error {
 	if err := q.publish(ctx, reviewStream, subject, data); err != nil {
 		if !errors.Is(err, context.Canceled) { // by a client that went away
 			q.refused.Store(&refusal{time.Now(), err})
+			q.srv.suspect(err)
 		}
 		return fmt.Errorf("queue %s: %w", job, err)
 	}
@@ -248,8 +271,8 @@ func (q *Queue) publish(ctx context.Context, stream, subject string, data []byte
 }
 
 // Ready returns nil while jobs can be stored, as far as is known, else why they
-// cannot. A server whose disk was full answers, but stores nothing until it is
-// started again; so what became of the last job counts too.
+// cannot. A server whose disk is full answers all the same, so what became of
+// the last job counts too.
 func (q *Queue) Ready(ctx context.Context) error {
 	if r := q.refused.Load(); r != nil && time.Since(r.at) < refusalLimit {
 		return fmt.Errorf("queue: the last job could not be stored: %w", r.err)

@@ -5,8 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -34,14 +37,25 @@ type Config struct {
 }
 
 // A Server is a running JetStream with a connection to it: embedded in this
-// process without any network listener, or external.
+// process without any network listener, or external. An embedded one that
+// cannot store any more, since its disk is or was full, is started again by
+// itself as soon as there is space; the connection and all handles stay good.
 type Server struct {
 	conf Config
 	log  *slog.Logger
-	ns   *server.Server // nil when external
 	nc   *nats.Conn
 	js   jetstream.JetStream
 	lock *dataLock // nil when external
+
+	mu        sync.Mutex
+	ns        *server.Server                // nil when external, and while it is started again
+	reopened  []func(context.Context) error // see afterReopen
+	turned    chan struct{}                 // closed and replaced when the server was started again
+	repairing bool
+	closed    bool
+	stop      chan struct{} // closed by Close
+	repairs   sync.WaitGroup
+	broken    atomic.Pointer[error] // why the server is being repaired
 }
 
 // startLimit bounds how long an embedded server may take to recover its store,
@@ -54,7 +68,7 @@ const startLimit = 30 * time.Second
 //
 // The error is a [*LockedError] when another process has the folder.
 func Start(ctx context.Context, c Config) (*Server, error) {
-	s := &Server{conf: c, log: c.Log}
+	s := &Server{conf: c, log: c.Log, stop: make(chan struct{}), turned: make(chan struct{})}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -83,8 +97,25 @@ func (s *Server) embed() error {
 	if s.lock, err = lockDir(s.conf.DataDir); err != nil {
 		return err
 	}
+	ns, err := s.startServer()
+	if err != nil {
+		return err
+	}
+	s.ns = ns
+	s.nc, err = nats.Connect("", nats.InProcessServer(door{s}), nats.Name("dtypebot"), nats.MaxReconnects(-1),
+		// For when the server is started again. Until then publishing has to
+		// fail: buffered bytes would be a promise that cannot be kept.
+		nats.ReconnectWait(20*time.Millisecond), nats.ReconnectJitter(0, 0), nats.ReconnectBufSize(-1))
+	if err != nil {
+		return fmt.Errorf("connect to the embedded queue: %w", err)
+	}
+	return nil
+}
+
+// startServer starts an embedded server in the folder.
+func (s *Server) startServer() (*server.Server, error) {
 	dir := filepath.Join(s.conf.DataDir, "queue")
-	s.ns, err = server.NewServer(&server.Options{
+	ns, err := server.NewServer(&server.Options{
 		ServerName: "dtypebot",
 		DontListen: true, // reached in process only: no port, no credentials
 		NoSigs:     true, // signals belong to the program
@@ -95,21 +126,34 @@ func (s *Server) embed() error {
 		SyncAlways: true,
 	})
 	if err != nil {
-		return fmt.Errorf("configure the embedded queue in %s: %w", dir, err)
+		return nil, fmt.Errorf("configure the embedded queue in %s: %w", dir, err)
 	}
-	s.ns.SetLoggerV2(serverLog{s.log}, false, false, false)
-	go s.ns.Start()
-	if !s.ns.ReadyForConnections(startLimit) {
-		return fmt.Errorf("start the embedded queue in %s: not ready after %s", dir, startLimit)
+	ns.SetLoggerV2(serverLog{s.log}, false, false, false)
+	go ns.Start()
+	switch {
+	case !ns.ReadyForConnections(startLimit):
+		err = fmt.Errorf("start the embedded queue in %s: not ready after %s", dir, startLimit)
+	case !ns.JetStreamEnabled():
+		err = fmt.Errorf("start the embedded queue in %s: its store could not be opened (see the log)", dir)
+	default:
+		return ns, nil
 	}
-	if !s.ns.JetStreamEnabled() {
-		return fmt.Errorf("start the embedded queue in %s: its store could not be opened (see the log)", dir)
+	ns.Shutdown()
+	ns.WaitForShutdown()
+	return nil, err
+}
+
+// door leads to whatever server is running.
+type door struct{ s *Server }
+
+func (d door) InProcessConn() (net.Conn, error) {
+	d.s.mu.Lock()
+	ns := d.s.ns
+	d.s.mu.Unlock()
+	if ns == nil {
+		return nil, errors.New("the embedded queue is not running")
 	}
-	s.nc, err = nats.Connect("", nats.InProcessServer(s.ns), nats.Name("dtypebot"), nats.MaxReconnects(-1))
-	if err != nil {
-		return fmt.Errorf("connect to the embedded queue: %w", err)
-	}
-	return nil
+	return ns.InProcessConn()
 }
 
 // connect connects to the external server.
@@ -166,8 +210,17 @@ func (s *Server) Replicas() int { return s.conf.Replicas }
 
 // Ready returns nil while the server answers, else why it does not.
 func (s *Server) Ready(ctx context.Context) error {
+	if why := s.broken.Load(); why != nil {
+		return fmt.Errorf("queue: it is being repaired: %w", *why)
+	}
 	if !s.nc.IsConnected() {
 		return errors.New("queue: not connected")
+	}
+	if s.Embedded() {
+		if err := s.health(); err != nil {
+			s.suspect(err)
+			return fmt.Errorf("queue: %w", err)
+		}
 	}
 	if _, err := s.js.AccountInfo(ctx); err != nil {
 		return fmt.Errorf("queue: %w", err)
@@ -178,15 +231,32 @@ func (s *Server) Ready(ctx context.Context) error {
 // Close ends the connection and the embedded server and gives the folder free.
 // It may be called on a server that is only half started.
 func (s *Server) Close() {
+	s.mu.Lock()
+	first := !s.closed
+	s.closed = true
+	s.mu.Unlock()
+	if first {
+		close(s.stop)
+	}
+	s.repairs.Wait()
 	if s.nc != nil {
 		s.nc.Close()
 	}
-	if s.ns != nil {
-		s.ns.Shutdown()
-		s.ns.WaitForShutdown()
-	}
+	s.endServer()
 	if s.lock != nil {
 		s.lock.release()
+	}
+}
+
+// endServer ends the embedded server, if one runs.
+func (s *Server) endServer() {
+	s.mu.Lock()
+	ns := s.ns
+	s.ns = nil
+	s.mu.Unlock()
+	if ns != nil {
+		ns.Shutdown()
+		ns.WaitForShutdown()
 	}
 }
 

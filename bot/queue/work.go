@@ -158,27 +158,41 @@ func (w *work) fetch(ctx context.Context, consumer jetstream.Consumer) error {
 		if room == 0 {
 			return nil
 		}
-		err := w.fetchOnce(ctx, consumer, room)
+		turned := w.q.srv.nextStart()
+		err := w.fetchOnce(ctx, consumer, room, turned)
 		if ctx.Err() != nil {
 			return nil
 		}
-		if err == nil {
+		again := false
+		select {
+		case <-turned:
+			again = true // the consumer is gone
+		default:
+		}
+		if err == nil && !again {
 			pause.Reset()
 			continue
 		}
-		w.q.log.Warn("fetch jobs", "error", err)
-		if w.q.srv.nc.IsClosed() {
-			return fmt.Errorf("fetch jobs: %w", err)
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(pause.NextBackOff()):
+		if !again {
+			w.q.log.Warn("fetch jobs", "error", err)
+			w.q.srv.suspect(err)
+			if w.q.srv.nc.IsClosed() {
+				return fmt.Errorf("fetch jobs: %w", err)
+			}
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-turned:
+			case <-time.After(pause.NextBackOff()):
+			}
 		}
 		// It may have been deleted, or lost with a memory-only server.
-		if again, err := w.q.consumer(ctx); err == nil {
-			consumer = again
+		made, err := w.q.consumer(ctx)
+		if err != nil {
+			w.q.log.Warn("fetch jobs", "error", err)
+			continue
 		}
+		consumer = made
 	}
 	return nil
 }
@@ -186,9 +200,18 @@ func (w *work) fetch(ctx context.Context, consumer jetstream.Consumer) error {
 // fetchWait is how long one request for jobs stays open at the server.
 const fetchWait = 10 * time.Second
 
-func (w *work) fetchOnce(ctx context.Context, consumer jetstream.Consumer, room int) error {
+// fetchOnce does one request for jobs. It is given up when turned is closed,
+// since nobody will answer it then.
+func (w *work) fetchOnce(ctx context.Context, consumer jetstream.Consumer, room int, turned <-chan struct{}) error {
 	ctx, cancel := context.WithTimeout(ctx, fetchWait)
 	defer cancel()
+	go func() {
+		select {
+		case <-turned:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
 	batch, err := consumer.Fetch(room, jetstream.FetchContext(ctx))
 	if err != nil {
 		return err
@@ -279,6 +302,7 @@ func (w *work) try(it *item) (outcome string) {
 		cancel()
 		if err != nil {
 			q.note(it, "count the try", err)
+			q.srv.suspect(err)
 			outcome = w.handBack(it, q.o.Backoff, "the try could not be counted")
 			return
 		}

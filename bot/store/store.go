@@ -74,6 +74,8 @@ type Store struct {
 	counters Bucket
 	leases   Bucket
 	leaseTTL time.Duration
+	js       jetstream.JetStream
+	options  Options
 }
 
 // Open creates the buckets that do not exist yet and opens all.
@@ -81,7 +83,7 @@ func Open(ctx context.Context, js jetstream.JetStream, o Options) (*Store, error
 	if o.LeaseTTL == 0 {
 		o.LeaseTTL = leaseTTL
 	}
-	s := &Store{leaseTTL: o.LeaseTTL}
+	s := &Store{leaseTTL: o.LeaseTTL, js: js, options: o}
 	leases := jetstream.FileStorage
 	if o.Embedded {
 		leases = jetstream.MemoryStorage
@@ -96,7 +98,7 @@ func Open(ctx context.Context, js jetstream.JetStream, o Options) (*Store, error
 		{&s.attempts, "attempts", "attempts at jobs that have no answer yet", attemptsTTL, jetstream.FileStorage},
 		{&s.done, "done", "commands that were carried out, by delivery", doneTTL, jetstream.FileStorage},
 		{&s.counters, "counters", "counters that outlive a start", 0, jetstream.FileStorage},
-		{&s.leases, "leases", "who works on which pull request", o.LeaseTTL, leases},
+		{&s.leases, leaseBucket, leaseAbout, o.LeaseTTL, leases},
 	} {
 		var err error
 		if *b.into, err = open(ctx, js, b.name, b.about, b.ttl, b.storage, o); err != nil {
@@ -104,6 +106,22 @@ func Open(ctx context.Context, js jetstream.JetStream, o Options) (*Store, error
 		}
 	}
 	return s, nil
+}
+
+const (
+	leaseBucket = "leases"
+	leaseAbout  = "who works on which pull request"
+)
+
+// Reopen makes again what an embedded server forgot that was started again in
+// this process: the leases. Those that were held are lost, and their holders
+// are told so.
+func (s *Store) Reopen(ctx context.Context) error {
+	if !s.options.Embedded {
+		return nil
+	}
+	_, err := open(ctx, s.js, leaseBucket, leaseAbout, s.leaseTTL, jetstream.MemoryStorage, s.options)
+	return err // the handle of the bucket goes by its name
 }
 
 // OpenBucket opens a bucket of the caller's own on disk, and creates it if it
