@@ -156,6 +156,9 @@ func nearRules(name string) string {
 	slices.SortStableFunc(list, func(a, b near) int { return cmp.Compare(a.distance, b.distance) })
 	var names []string
 	for _, n := range list[:min(3, len(list))] {
+		if list[0].distance <= 1 && n.distance > list[0].distance {
+			break // a slip of the keyboard is a surer sign than a word in common
+		}
 		names = append(names, n.name)
 	}
 	return "did you mean " + strings.Join(names, " or ") + "?"
