@@ -175,7 +175,8 @@ func (e *evaluator) iterate(v *Value, at python.Node) *Value {
 	case KindSequence:
 		return v.element()
 	case KindTensor:
-		return v.derived(at, HowKeep, "iteration", v).reranked(dtype.RankUnknown)
+		n, ok := v.dims()
+		return v.derived(at, HowKeep, "iteration", v).withDims(n-1, ok && n > 0)
 	case KindDict:
 		return &Value{Kind: KindString}
 	}
@@ -187,7 +188,7 @@ func (v *Value) reranked(r dtype.Rank) *Value {
 		return v
 	}
 	c := *v
-	c.Rank = r
+	c.Rank, c.ndim = r, 0
 	return &c
 }
 

@@ -180,7 +180,7 @@ func (c *Class) collect(e *evaluator, vars map[string]*Value) {
 			c.made = map[string]*Value{}
 		}
 		c.made[name] = v
-		if c.Module {
+		if c.Module || v.Kind == KindModule || v.Op == "torch.nn.Parameter" {
 			v = c.follow(e, name, v)
 		}
 		c.Attrs[name] = v
@@ -189,6 +189,10 @@ func (c *Class) collect(e *evaluator, vars map[string]*Value) {
 
 func (c *Class) follow(e *evaluator, name string, v *Value) *Value {
 	switch {
+	case v.Kind == KindInstance && v.fresh: // a submodule is cast with the whole
+		f := *v
+		f.fresh = false
+		return &f
 	case v.Kind == KindModule, v.Kind == KindTensor && v.Op == "torch.nn.Parameter", v.Kind == KindTensor && v.Op == "register_buffer":
 	default:
 		return v

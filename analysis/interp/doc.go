@@ -33,8 +33,10 @@
 // annotation or a default may say more. A call takes the summary's result and
 // substitutes the arguments' dtypes for the roots. So operations inside a
 // function are judged for any caller, and a caller sees what the function makes
-// of its arguments. A recursive call, a generator, a coroutine and a Triton
-// kernel give an open value.
+// of its arguments. A call whose arguments are known without any root is also
+// evaluated with these, at most 4 deep and 16 times by function, since a summary
+// cannot say what a branch on a dtype makes of them. A recursive call, a
+// generator, a coroutine and a Triton kernel give an open value.
 //
 // # Classes
 //
@@ -64,8 +66,8 @@
 // # What it does not do
 //
 // It does not follow imports beyond recognising PyTorch's and NumPy's names,
-// compute shapes or values, run anything, track aliases between names, or
-// distinguish the callers of a function inside it. It does no I/O, reports no
+// compute shapes or values, run anything, or track aliases between names. Op says
+// what is known of an operand whoever calls, not what one caller makes of it. It does no I/O, reports no
 // errors, and judges nothing: a Facts with an operation that must fail is not yet
 // a finding.
 package interp

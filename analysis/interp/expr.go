@@ -82,7 +82,11 @@ func (e *evaluator) eval(x python.Expr) *Value {
 					}
 				}
 			}
-			return &Value{Kind: KindTensor, DType: dtype.Exact(dtype.Bool), Rank: rank, How: HowOther, Op: x.Ops[0]}
+			r := &Value{Kind: KindTensor, DType: dtype.Exact(dtype.Bool), Rank: rank, How: HowOther, Op: x.Ops[0]}
+			if n, ok := maxDims(vs); ok {
+				r.withDims(n, true)
+			}
+			return r
 		}
 		if vs[0].Kind == KindArray || len(vs) > 1 && vs[1].Kind == KindArray {
 			return &Value{Kind: KindArray, DType: dtype.Exact(dtype.Bool), Rank: dtype.RankDim}
@@ -450,7 +454,10 @@ func (e *evaluator) subscript(x *python.Subscript) *Value {
 			e.markDim(x.X)
 		}
 		v := recv.derived(x, HowKeep, "[]", recv)
-		v.Rank = dtype.RankUnknown
+		if n, ok := indexedDims(recv, x, idx); ok {
+			return v.withDims(n, true)
+		}
+		v.Rank, v.ndim = dtype.RankUnknown, 0
 		for i, s := range x.Index {
 			if sl, ok := s.(*python.Slice); ok && sl != nil || idx[i].Kind == KindTensor && idx[i].Rank == dtype.RankDim || isNone(s) {
 				v.Rank = dtype.RankDim
@@ -527,6 +534,75 @@ func (e *evaluator) subscript(x *python.Subscript) *Value {
 		return v
 	}
 	return unknown()
+}
+
+// indexedDims is the number of dimensions that an index leaves.
+func indexedDims(recv *Value, x *python.Subscript, idx []*Value) (int, bool) {
+	n, ok := recv.dims()
+	if !ok || recv.Kind != KindTensor {
+		return 0, false
+	}
+	lists, most := 0, 0
+	for i, s := range x.Index {
+		switch s := s.(type) {
+		case *python.Slice:
+			continue
+		case *python.Lit:
+			switch s.Kind {
+			case "none":
+				n++
+				continue
+			case "ellipsis":
+				continue
+			case "true", "false":
+				return 0, false
+			}
+		}
+		switch v := idx[i]; v.Kind {
+		case KindNone:
+			n++
+		case KindNumber:
+			if d, ok := v.DType.Exact(); !ok || d != dtype.Int64 {
+				return 0, false
+			}
+			n--
+		case KindSequence:
+			lists++
+			n--
+			most = max(most, 1)
+			for _, el := range v.Elems {
+				if el.Kind != KindNumber {
+					return 0, false
+				}
+				if d, ok := el.DType.Exact(); !ok || d != dtype.Int64 {
+					return 0, false
+				}
+			}
+			if x.Tuple && len(x.Index) == 1 || v.Elem != nil {
+				return 0, false
+			}
+			if seq, ok := s.(*python.Seq); !ok || seq.Kind != "list" {
+				return 0, false
+			}
+		case KindTensor:
+			m, ok := v.dims()
+			d, exact := v.DType.Exact()
+			if !ok || !exact {
+				return 0, false
+			}
+			lists++
+			if d == dtype.Bool {
+				n -= m
+				most = max(most, 1)
+				continue
+			}
+			n--
+			most = max(most, m)
+		default:
+			return 0, false
+		}
+	}
+	return n + most, n+most >= 0
 }
 
 func smallInt(s string) (int, bool) {
@@ -613,6 +689,9 @@ func (e *evaluator) arith(at python.Node, op string, xe python.Expr, x *Value, y
 		}
 	}
 	v := &Value{Kind: KindTensor, DType: t, Rank: joinRanks(x, y), At: at, How: HowPromote, Op: op, From: []*Value{x, y}}
+	if n, ok := maxDims(v.From); ok {
+		v.withDims(n, true)
+	}
 	if x.tensorish() && y.tensorish() {
 		e.addOp(at, OpPromotes, "torch."+arithName(op), op, v, "", Operand{Expr: xe, Value: x.Tensor(), Name: "input"}, Operand{Expr: ye, Value: y.Tensor(), Name: "other"})
 	}

@@ -150,20 +150,35 @@ func (e *evaluator) tensorMethod(x *python.Call, recv *Value, recvExpr python.Ex
 		if name == "view" && len(a.pos) == 1 && a.pos[0].Kind == KindDType {
 			return e.cast(x, recv, a.pos[0].DType, ".view()")
 		}
-		r := dtype.RankDim
-		return recv.derived(x, HowKeep, "."+name+"()", recv).reranked(r)
+		v := recv.derived(x, HowKeep, "."+name+"()", recv)
+		op, ok := torch.Lookup("torch.Tensor." + name)
+		if ok && recv.Kind == KindTensor && len(op.Operands) == 1 {
+			_, no, _ := e.settle(op, []taken{{fact: &op.Operands[0], value: recv}}, dtype.Type{}, false, false)
+			e.judge(x, no)
+		}
+		if ok {
+			if n, known := e.resultDims(op, []*Value{recv}, a, true, false); known {
+				return v.withDims(n, true)
+			}
+		}
+		v.ndim = 0
+		return v.reranked(dtype.RankDim)
 	case strings.HasPrefix(name, "new_") || name == "new":
 		v := recv.derived(x, HowKeep, "."+name+"()", recv)
 		v.Make = nil
-		v.Rank = e.sizeRank(a, name)
+		v.Rank, v.ndim = e.sizeRank(a, name), 0
 		if name == "new_tensor" {
 			v.Rank = dtype.RankUnknown
+		} else if name == "new_full" {
+			v.withDims(sizeDims(a.pos[:min(1, len(a.pos))]))
+		} else if n, ok := sizeDims(a.pos); ok {
+			v.withDims(n, true)
 		}
 		if d, _ := a.key("dtype"); d != nil && d.Kind != KindNone {
 			if t, ok := dtypeOf(d); ok {
 				v.DType, v.How = t, HowCreate
 			}
-		} else {
+		} else if len(v.DType.Roots()) > 0 {
 			e.propagates(x)
 		}
 		return v
@@ -182,6 +197,8 @@ func (e *evaluator) tensorMethod(x *python.Call, recv *Value, recvExpr python.Ex
 		if recv.Kind == KindTensor && name == "item" {
 			if low, high := recv.DType.Categories(); recv.DType.Known() && low == high && low == dtype.CatInt {
 				return e.pyInt()
+			} else if recv.DType.Known() && high == dtype.CatBool {
+				return e.pyBool()
 			}
 			return e.pyFloat()
 		}
@@ -203,13 +220,17 @@ func (e *evaluator) tensorMethod(x *python.Call, recv *Value, recvExpr python.Ex
 		}
 		return e.matmul(x, e.file.Text(x.Func.Pos()), "torch."+name, recvExpr, recv, ox, o)
 	case "squeeze", "squeeze_":
+		if n, ok := recv.dims(); ok && n == 0 {
+			return recv.derived(x, HowKeep, "."+name+"()", recv)
+		}
 		return recv.derived(x, HowKeep, "."+name+"()", recv).reranked(dtype.RankUnknown)
-	case "chunk", "split", "unbind", "tensor_split", "split_with_sizes":
-		return &Value{Kind: KindSequence, Elem: recv.derived(x, HowKeep, "."+name+"()", recv).reranked(dtype.RankUnknown)}
+	case "unbind":
+		n, ok := recv.dims()
+		return &Value{Kind: KindSequence, Elem: recv.derived(x, HowKeep, "."+name+"()", recv).withDims(n-1, ok)}
+	case "chunk", "split", "tensor_split", "split_with_sizes":
+		return &Value{Kind: KindSequence, Elem: recv.derived(x, HowKeep, "."+name+"()", recv)}
 	case "lerp_", "lerp":
 		recv = recv.Tensor()
-	case "masked_fill":
-		return recv.derived(x, HowKeep, "."+name+"()", recv)
 	}
 	op, ok := torch.Lookup("torch.Tensor." + name)
 	if !ok {

@@ -1,6 +1,7 @@
 package interp
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -8,22 +9,6 @@ import (
 	"github.com/dtypebot/dtypebot/analysis/python"
 	"github.com/dtypebot/dtypebot/analysis/torch"
 )
-
-// factories are the functions that make a tensor of the default dtype unless
-// dtype= says otherwise, with the position of dtype where it may be positional
-// (never, in torch) and whether a first argument may be a shape.
-var factories = map[string]bool{
-	"torch.zeros": true, "torch.ones": true, "torch.empty": true, "torch.rand": true, "torch.randn": true, "torch.eye": true, "torch.linspace": true,
-	"torch.logspace": true, "torch.normal": true, "torch.hann_window": true, "torch.hamming_window": true, "torch.blackman_window": true, "torch.empty_strided": true,
-	"torch.Tensor": true, "torch.full": true, "torch.arange": true, "torch.tensor": true, "torch.scalar_tensor": true,
-	"torch.as_tensor": true, "torch.asarray": true, "torch.range": true,
-}
-
-// typedTensors are the legacy constructors.
-var typedTensors = map[string]dtype.DType{
-	"FloatTensor": dtype.Float32, "DoubleTensor": dtype.Float64, "HalfTensor": dtype.Float16, "BFloat16Tensor": dtype.BFloat16,
-	"LongTensor": dtype.Int64, "IntTensor": dtype.Int32, "ShortTensor": dtype.Int16, "ByteTensor": dtype.Uint8, "CharTensor": dtype.Int8, "BoolTensor": dtype.Bool,
-}
 
 func (e *evaluator) libraryCall(x *python.Call, name string, a *args) *Value {
 	switch {
@@ -149,12 +134,8 @@ func (e *evaluator) propagates(at python.Node) {
 
 func (e *evaluator) torchCall(x *python.Call, name string, a *args) *Value {
 	base := name[strings.LastIndexByte(name, '.')+1:]
-	if d, ok := typedTensors[base]; ok && (name == "torch."+base || name == "torch.cuda."+base) {
-		v := e.created(x, name, dtype.Exact(d), e.sizeRank(a, name), a)
-		return v
-	}
-	if factories[name] {
-		return e.factory(x, name, a)
+	if f, ok := torch.Factory(strings.Replace(name, "torch.cuda.", "torch.", 1)); ok && f.Class != torch.FactoryReceiver && name != "torch.from_numpy" && name != "torch.nn.Parameter" {
+		return e.factory(x, name, f, a)
 	}
 	switch name {
 	case "torch.from_numpy":
@@ -199,14 +180,6 @@ func (e *evaluator) torchCall(x *python.Call, name string, a *args) *Value {
 		return e.einsum(x, a)
 	case "torch.save", "torch.load", "torch.manual_seed", "torch.no_grad", "torch.set_grad_enabled", "torch.inference_mode":
 		return unknown()
-	case "torch.randint", "torch.randperm", "torch.tril_indices", "torch.triu_indices":
-		t := dtype.Exact(dtype.Int64)
-		if d, _ := a.key("dtype"); d != nil {
-			if u, ok := dtypeOf(d); ok {
-				t = u
-			}
-		}
-		return &Value{Kind: KindTensor, DType: t, Rank: dtype.RankDim, How: HowCreate, Op: name}
 	case "torch.stack", "torch.cat", "torch.concat", "torch.concatenate", "torch.hstack", "torch.vstack", "torch.dstack", "torch.column_stack":
 		return e.cat(x, name, a)
 	}
@@ -230,54 +203,89 @@ func (e *evaluator) torchCall(x *python.Call, name string, a *args) *Value {
 }
 
 // factory is a call of a function that makes a tensor.
-func (e *evaluator) factory(x *python.Call, name string, a *args) *Value {
+func (e *evaluator) factory(x *python.Call, name string, fact *torch.FactoryFact, a *args) *Value {
 	t := e.deflt
 	rank := e.sizeRank(a, name)
-	switch name {
-	case "torch.tensor", "torch.as_tensor", "torch.asarray", "torch.scalar_tensor":
-		data, _ := a.arg(0, "data", "obj", "s")
-		if data == nil {
+	switch fact.Class {
+	case torch.FactoryFixed:
+		t = dtype.Exact(fact.DType)
+		if rank == dtype.RankUnknown {
+			rank = dtype.RankDim
+		}
+	case torch.FactoryData:
+		data, _ := a.arg(0, "data", "obj", "s", "mean")
+		switch {
+		case name == "torch.Tensor":
+			if data != nil && data.Kind == KindNumber {
+				rank = dtype.RankDim
+			}
+		case name == "torch.normal":
+			for _, p := range a.pos[:min(2, len(a.pos))] {
+				switch {
+				case p.tensorish():
+					return e.created(x, name, p.Tensor().DType, p.Rank, a)
+				case p.Kind != KindNumber:
+					t = dtype.Unknown
+				}
+			}
+			rank = dtype.RankDim
+		case data == nil:
 			return unknown()
-		}
-		if data.Kind == KindArray || data.Kind == KindNumPy {
+		case data.Kind == KindArray || data.Kind == KindNumPy:
 			return e.fromNumPy(x, name, a)
-		}
-		var ok bool
-		if t, rank, ok = e.dataType(data); !ok {
-			t = dtype.Unknown
-			if data.tensorish() {
+		default:
+			var ok bool
+			if t, rank, ok = e.dataType(data); !ok {
 				t = dtype.Unknown // a list, an array or a tensor: not known
 			}
 		}
-	case "torch.full":
-		fill, _ := a.arg(1, "fill_value")
-		t = dtype.Unknown
-		if fill != nil && fill.Kind == KindNumber {
-			t = fill.DType
-		}
-	case "torch.arange", "torch.range":
-		t = dtype.Exact(dtype.Int64)
-		if name == "torch.range" {
-			t = e.deflt
-		}
-		for i, p := range a.pos {
-			if i > 2 {
-				break
+	case torch.FactoryNumbers:
+		switch name {
+		case "torch.full":
+			fill, _ := a.arg(1, "fill_value")
+			t = dtype.Unknown
+			if fill != nil && fill.Kind == KindNumber {
+				t = fill.DType
+			} else if fill != nil && fill.Kind == KindTensor {
+				t = fill.DType // converted to a number
+				if low, high := t.Categories(); t.Known() && low == high && low == dtype.CatFloat {
+					t = e.deflt
+				}
 			}
-			t = e.arangeType(t, p)
-		}
-		for _, k := range []string{"start", "end", "step"} {
-			if v, _ := a.key(k); v != nil {
-				t = e.arangeType(t, v)
+		case "torch.arange":
+			t = dtype.Exact(dtype.Int64)
+			for i, p := range a.pos {
+				if i > 2 {
+					break
+				}
+				t = e.arangeType(t, p)
 			}
-		}
-		rank = dtype.RankDim
-	case "torch.Tensor":
-		if v, _ := a.arg(0); v != nil && v.Kind == KindNumber {
+			for _, k := range []string{"start", "end", "step"} {
+				if v, _ := a.key(k); v != nil {
+					t = e.arangeType(t, v)
+				}
+			}
 			rank = dtype.RankDim
 		}
 	}
-	return e.created(x, name, t, rank, a)
+	if name == "torch.range" {
+		rank = dtype.RankDim
+	}
+	v := e.created(x, name, t, rank, a)
+	e.judge(x, refusesDType(fact, v.DType, v.Make != nil && v.Make.DType))
+	return v
+}
+
+// refusesDType is the refusal of a factory that has no kernel for a dtype.
+func refusesDType(fact *torch.FactoryFact, t dtype.Type, given bool) refusal {
+	if !given && fact.Class != torch.FactoryReceiver || len(fact.Accepts) == 0 {
+		return refusal{}
+	}
+	d, ok := t.Exact()
+	if !ok || d.Category() > dtype.CatFloat || d == dtype.Float8E4M3 || d == dtype.Float8E5M2 || fact.AcceptsDType(d) {
+		return refusal{}
+	}
+	return refusal{text: fmt.Sprintf("%s does not make %s", fact.Name, d), certain: !d.Half()}
 }
 
 func (e *evaluator) arangeType(t dtype.Type, v *Value) dtype.Type {
@@ -297,6 +305,9 @@ func (e *evaluator) arangeType(t dtype.Type, v *Value) dtype.Type {
 // created finishes a factory call: dtype= and device= and where they come from.
 func (e *evaluator) created(x *python.Call, name string, t dtype.Type, rank dtype.Rank, a *args) *Value {
 	v := &Value{Kind: KindTensor, DType: t, Rank: rank, At: x, How: HowCreate, Op: name, file: e.file}
+	if n, ok := e.createdDims(name, a); ok {
+		v.withDims(n, true)
+	}
 	m := &Creation{Call: x, Name: name, Scope: e.frame.scope, InScope: e.inScope()}
 	if d, dx := a.key("dtype"); d != nil && d.Kind != KindNone {
 		if u, ok := dtypeOf(d); ok {
@@ -323,6 +334,61 @@ func (e *evaluator) created(x *python.Call, name string, t dtype.Type, rank dtyp
 	}
 	v.Make = m
 	return v
+}
+
+// createdDims is the number of dimensions of a new tensor.
+func (e *evaluator) createdDims(name string, a *args) (int, bool) {
+	switch name {
+	case "torch.eye", "torch.tril_indices", "torch.triu_indices":
+		return 2, true
+	case "torch.linspace", "torch.logspace", "torch.arange", "torch.range", "torch.hann_window", "torch.hamming_window", "torch.blackman_window", "torch.bartlett_window", "torch.kaiser_window", "torch.randperm", "torch.fft.fftfreq", "torch.fft.rfftfreq":
+		return 1, true
+	case "torch.randint":
+		for _, p := range a.pos {
+			if p.Kind == KindSequence {
+				return sizeDims([]*Value{p})
+			}
+		}
+		if v, _ := a.key("size"); v != nil {
+			return sizeDims([]*Value{v})
+		}
+	case "torch.zeros", "torch.ones", "torch.empty", "torch.rand", "torch.randn":
+		list := a.pos
+		if v, _ := a.key("size"); v != nil {
+			list = []*Value{v}
+		}
+		return sizeDims(list)
+	case "torch.full", "torch.empty_strided":
+		if v, _ := a.arg(0, "size"); v != nil {
+			return sizeDims([]*Value{v})
+		}
+	case "torch.tensor", "torch.as_tensor", "torch.asarray":
+		if v, _ := a.arg(0, "data", "obj"); v != nil {
+			return dataDims(v, 0)
+		}
+	case "torch.scalar_tensor":
+		return 0, true
+	}
+	return 0, false
+}
+
+// dataDims is how deep lists are nested.
+func dataDims(v *Value, depth int) (int, bool) {
+	switch v.Kind {
+	case KindNumber:
+		return 0, true
+	case KindTensor:
+		return v.dims()
+	case KindSequence:
+		if v.Name == "shape" || v.Elem == nil && len(v.Elems) == 0 {
+			return 1, true
+		}
+		if depth < 6 {
+			n, ok := dataDims(v.element(), depth+1)
+			return n + 1, ok
+		}
+	}
+	return 0, false
 }
 
 func shapeSources(v *Value, out *[]*Value, depth int) {
@@ -432,7 +498,7 @@ func (e *evaluator) like(x *python.Call, name string, a *args) *Value {
 				e.frame.scope.Half = append(e.frame.scope.Half, dx)
 			}
 		}
-	} else {
+	} else if len(v.Tensor().DType.Roots()) > 0 {
 		e.propagates(x)
 	}
 	return r
@@ -452,6 +518,9 @@ func (e *evaluator) where(x *python.Call, a *args) *Value {
 	v := &Value{Kind: KindTensor, DType: dtype.ResultOf(lo, ro), Rank: joinRanks(l, r), At: x, How: HowPromote, Op: "torch.where", From: []*Value{l, r}}
 	if c := a.pos[0]; c.Kind == KindTensor && c.Rank == dtype.RankDim {
 		v.Rank = dtype.RankDim
+	}
+	if n, ok := maxDims(a.pos); ok {
+		v.withDims(n, true)
 	}
 	if l.Kind == KindNumber && r.Kind == KindNumber { // made tensors of dim 0
 		v.DType = dtype.Combine(l.DType, r.DType)
@@ -494,6 +563,21 @@ func (e *evaluator) cat(x *python.Call, name string, a *args) *Value {
 		t = dtype.Unknown
 	}
 	r := &Value{Kind: KindTensor, DType: t, Rank: dtype.RankDim, At: x, How: HowPromote, Op: name, From: els}
+	if n, ok := maxDims(els); ok {
+		switch baseName(name) {
+		case "stack":
+			n++
+		case "hstack":
+			n = max(n, 1)
+		case "vstack", "column_stack":
+			n = max(n, 2)
+		case "dstack":
+			n = max(n, 3)
+		}
+		if n > 0 {
+			r.withDims(n, true)
+		}
+	}
 	if len(operands) > 1 {
 		e.addOp(x, OpPromotes, name, e.file.Text(x.Func.Pos()), r, "", operands...)
 	}
@@ -543,6 +627,11 @@ func (e *evaluator) refuse(at python.Node, op *torch.Op, name, written, equation
 		cast = e.castByAutocast(op, v, nil)
 		if !cast {
 			e.judge(at, differ(written, operands))
+		}
+	}
+	if len(operands) == 2 && op != nil && op.Name == "torch.matmul" {
+		if n, ok := matmulDims(operands[0].Value, operands[1].Value); ok {
+			v.withDims(n, true)
 		}
 	}
 	rec := e.addOp(at, OpRefuses, name, written, v, message, operands...)
@@ -872,10 +961,11 @@ func (e *evaluator) apply(x *python.Call, op *torch.Op, name, written string, re
 		e.judge(x, refusal{})
 	}
 	one := func(i int) *Value {
-		v := &Value{Kind: KindTensor, At: x, How: how, Op: written, Rank: e.resultRank(op, rank, dimGiven, a)}
+		v := &Value{Kind: KindTensor, At: x, How: how, Op: written}
 		for _, o := range operands {
 			v.From = append(v.From, o.Value)
 		}
+		e.ranked(v, op, v.From, rank, a, recv != nil, dimGiven)
 		v.DType = sameOf(results, i, t)
 		if v.DType.Empty() { // not a tensor
 			return unknown()
