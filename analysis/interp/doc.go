@@ -66,8 +66,8 @@
 // # What it does not do
 //
 // It does not follow imports beyond recognising PyTorch's and NumPy's names,
-// compute shapes or values, run anything, or track aliases between names. Op says
-// what is known of an operand whoever calls, not what one caller makes of it. It does no I/O, reports no
-// errors, and judges nothing: a Facts with an operation that must fail is not yet
-// a finding.
+// compute shapes or values, run anything, or track aliases between names. An Op
+// says what is known of an operand whoever calls, not what one caller makes of
+// it. It does no I/O, reports no errors, and judges nothing: a Facts with an
+// operation that must fail is not yet a finding.
 package interp
