@@ -28,7 +28,7 @@ var values = map[string][]string{
 	"mask":    {"torch.eye(4, dtype=torch.bool)", "torch.tensor([True, False, True, False])"}, "k": {"2", "1"}, "diagonal": {"0", "1"}, "offset": {"0"}, "keepdim": {"True"},
 	"kernel_size": {"2"}, "stride": {"1"}, "padding": {"1", "(1, 1)"}, "output_size": {"2", "(2, 2)"}, "sections": {"2"}, "chunks": {"2"}, "split_size": {"2"},
 	"split_size_or_sections": {"2"}, "indices_or_sections": {"2"}, "repeats": {"2", "(2, 2)"}, "shifts": {"1"}, "start": {"0"}, "length": {"2"}, "end": {"2"}, "step": {"1"},
-	"value": {"1.5", "2"}, "fill_value": {"1.5", "2", "True"}, "min": {"0.5", "0"}, "max": {"2.5", "2"}, "exponent": {"2", "0.5"}, "alpha": {"2"}, "eps": {"1e-5"}, "normalized_shape": {"(4,)"},
+	"value": {"1.5", "2"}, "fill_value": {"1.5", "2", "True"}, "min": {"0.5", "0"}, "max": {"2.5", "2"}, "exponent": {"2", "0.5"}, "eps": {"1e-5"}, "normalized_shape": {"(4,)"},
 	"num_groups": {"1"}, "num_samples": {"2"}, "q": {"0.5"}, "bins": {"4"}, "decimals": {"1"}, "diag": {"0"}, "lambd": {"0.5"}, "negative_slope": {"0.1"}, "reduction": {"'mean'", "'none'"},
 	"upper": {"True"}, "descending": {"True"}, "training": {"False"}, "train": {"False"}, "ord": {"2"}, "maxnorm": {"1.0"}, "scale_factor": {"2"}, "pad": {"(1, 1)"}, "target_size": {"(4, 4)"}, "source": {"0"},
 	"destination": {"1"}, "threshold": {"0.5"}, "num_classes": {"4"}, "dim_": {"0"}, "groups": {"2", "1"}, "upscale_factor": {"2"}, "downscale_factor": {"2"}, "nan": {"0.0"}, "r": {"2"}, "N": {"4"}, "sizes": {"(2, 2)"},
@@ -349,7 +349,11 @@ func (g *generator) tableOp() {
 		for range t.out {
 			names = append(names, g.name())
 		}
-		g.emit(strings.Join(names, ", ")+" = "+code, names...)
+		left := strings.Join(names, ", ")
+		if len(names) == 1 {
+			left += ","
+		}
+		g.emit(left+" = "+code, names...)
 		for i, s := range t.out {
 			g.vars = append(g.vars, variable{names[i], s, false})
 		}

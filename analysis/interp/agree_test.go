@@ -342,7 +342,7 @@ func judge(text string, seen observation, raises map[int]string, surely bool) ve
 		}
 		v.fault = fmt.Sprintf("line %d: %s", line, fmt.Sprintf(format, args...))
 		v.key = shape.ReplaceAllString(strings.TrimSpace(lines[line-1]), "v")
-		if _, rest, ok := strings.Cut(v.key, " = "); ok {
+		if _, rest, ok := strings.Cut(v.key, " = "); ok && !strings.HasSuffix(strings.Split(v.key, " = ")[0], "]") {
 			v.key = rest
 		}
 	}

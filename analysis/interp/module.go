@@ -128,6 +128,9 @@ func (e *evaluator) moduleWorld(fact *torch.ModuleFact, in, params dtype.Type) (
 		}
 	}
 	if !ok {
+		if strings.HasSuffix(strings.TrimRight(base, "123d"), "Dropout") && d.Category() <= dtype.CatInt { // in training
+			return in, nil, refusal{text: fmt.Sprintf("%s refuses %s", base, in), certain: true}, true
+		}
 		op, found := torch.Lookup(functional(base))
 		if !found || fact.HasParams() || len(op.Operands) == 0 {
 			return in, nil, refusal{}, false

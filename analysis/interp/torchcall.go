@@ -71,6 +71,9 @@ func (e *evaluator) builtinCall(x *python.Call, name string, a *args) *Value {
 		if first != nil && first.Kind == KindNumber {
 			return number(first.DType)
 		}
+		if op, ok := torch.Lookup("torch.abs"); ok && name == "abs" && first != nil && first.Kind == KindTensor {
+			return e.apply(x, op, op.Name, "abs", nil, nil, a)
+		}
 		if first != nil && first.tensorish() && name == "abs" {
 			return first.derived(x, HowKeep, name, first)
 		}
@@ -951,6 +954,9 @@ func (e *evaluator) apply(x *python.Call, op *torch.Op, name, written string, re
 	}
 	settled, no, exact := e.settle(op, takes, set, dimGiven, withoutIndices(op, a, recv))
 	if exact {
+		if no.text == "" && strings.Contains(name, "dropout") {
+			no = droppedIntegers(op, a, recv != nil, operands)
+		}
 		e.judge(x, no)
 		if n := len(settled); n > 0 {
 			width = n
@@ -1036,6 +1042,29 @@ func (e *evaluator) apply(x *python.Call, op *torch.Op, name, written string, re
 	return result
 }
 
+// droppedIntegers is the refusal of integers by dropout in training, which
+// scales what it keeps: "result type Float can't be cast to the desired output
+// type Long". Out of training it passes them on.
+func droppedIntegers(op *torch.Op, a *args, method bool, operands []Operand) refusal {
+	if len(operands) == 0 {
+		return refusal{}
+	}
+	low, high := operands[0].Value.DType.Categories()
+	if low != high || low > dtype.CatInt || op.Name == "torch.native_dropout" {
+		return refusal{}
+	}
+	for _, name := range []string{"training", "train"} {
+		i := slices.Index(op.Params, name)
+		if i < 0 {
+			continue
+		}
+		if v, _ := a.arg(i, name); v != nil && (!v.Known || v.Text == "False") {
+			return refusal{}
+		}
+	}
+	return refusal{text: fmt.Sprintf("%s refuses %s", baseName(op.Name), operands[0].Value.DType), certain: true}
+}
+
 // withoutIndices reports whether a pooling gives no indices: they come with
 // return_indices=True only, with which it was measured.
 func withoutIndices(op *torch.Op, a *args, recv *Value) bool {
@@ -1045,6 +1074,9 @@ func withoutIndices(op *torch.Op, a *args, recv *Value) bool {
 	}
 	if recv != nil {
 		i--
+	}
+	if strings.HasSuffix(op.Name, "_with_indices") {
+		return false
 	}
 	v, _ := a.arg(i, "return_indices")
 	return v == nil || v.Known && v.Text == "False"

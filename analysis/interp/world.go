@@ -141,7 +141,7 @@ func (e *evaluator) world(op *torch.Op, parts []part, given dtype.Type, dim, one
 			}
 		case c == torch.Ignored:
 		default:
-			if tensors > 1 && !alike && !p.soft {
+			if tensors > 1 && !alike && !p.soft && !(writesFirst(op) && first == 0) {
 				return nil, refusal{}, false
 			}
 		}
@@ -218,6 +218,16 @@ func (e *evaluator) world(op *torch.Op, parts []part, given dtype.Type, dim, one
 			no = refusal{text: fmt.Sprintf("%s has no kernel for %s on the CPU in %s", base, d, op.Version)}
 			if outs, _ = op.Results(d); outs == nil {
 				outs = []dtype.DType{d}
+			}
+		case d.Half() && len(cells[dtype.Float32]) > 0 && len(cells[dtype.Float64]) > 0:
+			no = refusal{text: fmt.Sprintf("%s has no kernel for %s on the CPU in %s", base, d, op.Version)}
+			if outs, _ = op.Results(d); outs == nil || dim && op.WithDim != nil {
+				outs = make([]dtype.DType, len(cells[dtype.Float32]))
+				for i, o := range cells[dtype.Float32] {
+					if outs[i] = o; o == dtype.Float32 {
+						outs[i] = d
+					}
+				}
 			}
 		case contains(op.NotCPU, d) || d.Category() <= dtype.CatInt && len(cells[dtype.Float32]) > 0:
 			return nil, refusal{text: fmt.Sprintf("%s refuses %s", base, d), certain: true}, true

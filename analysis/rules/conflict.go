@@ -456,6 +456,11 @@ func (f *finder) sibling(op *interp.Op) (conflict, bool) {
 			return conflict{}, false // what a module or a function gave may well follow the others
 		}
 	}
+	if len(odd) == 1 && odd[0].Name == "bias" && slices.ContainsFunc(op.Operands, func(o interp.Operand) bool {
+		return o.Name == "weight" && origin(o.Value).How == interp.HowParam
+	}) {
+		return conflict{}, false // weight and bias of one layer, handed in together
+	}
 	if len(odd) != 1 || agree < 2 || !target {
 		return conflict{}, false
 	}
@@ -582,7 +587,7 @@ func (f *finder) divided(op *interp.Op) bool {
 		if d.Name != "torch.div" || d.Scope != op.Scope || len(d.Operands) != 2 {
 			continue
 		}
-		if comesFrom(d.Operands[0].Value, op.Node) && comesFrom(d.Operands[1].Value, op.Node) && partOf(d.Operands[0].Value) && partOf(d.Operands[1].Value) {
+		if comesFrom(d.Operands[0].Value, op.Node) && comesFrom(d.Operands[1].Value, op.Node) && part(d.Operands[0].Value) != nil && lastComponent(part(d.Operands[1].Value)) {
 			return true
 		}
 	}
@@ -604,18 +609,52 @@ func comesFrom(v *interp.Value, at python.Node) bool {
 	return false
 }
 
-// partOf reports whether a subscript was taken on the way.
-func partOf(v *interp.Value) bool {
+// part returns the subscript that was taken on the way, nil if none was.
+func part(v *interp.Value) *python.Subscript {
 	for i := 0; i < 40 && v != nil; i++ {
-		if v.Op == "[]" {
-			return true
+		if s, ok := v.At.(*python.Subscript); ok && v.Op == "[]" {
+			return s
 		}
 		if v.How != interp.HowKeep && v.How != interp.HowPromote || len(v.From) == 0 {
-			return false
+			return nil
 		}
 		v = v.From[0]
 	}
-	return false
+	return nil
+}
+
+// lastComponent reports whether a subscript takes the last of three or four
+// components: [..., 2], [..., 2:3], [..., -1:], [..., 3:].
+func lastComponent(s *python.Subscript) bool {
+	if s == nil || len(s.Index) < 2 {
+		return false
+	}
+	x := s.Index[len(s.Index)-1]
+	switch i := x.(type) {
+	case *python.Slice:
+		if i.Hi != nil && !next(i.Lo, i.Hi) {
+			return false // several components
+		}
+		x = i.Lo
+	case *python.Seq:
+		if len(i.Xs) != 1 {
+			return false
+		}
+		x = i.Xs[0]
+	}
+	if u, ok := x.(*python.Unary); ok && u.Op == "-" {
+		l, ok := u.X.(*python.Lit)
+		return ok && l.Text == "1"
+	}
+	l, ok := x.(*python.Lit)
+	return ok && (l.Text == "2" || l.Text == "3")
+}
+
+// next reports whether hi is the literal that follows lo: 2:3.
+func next(lo, hi python.Expr) bool {
+	l, okL := lo.(*python.Lit)
+	h, okH := hi.(*python.Lit)
+	return okL && okH && (l.Text == "2" && h.Text == "3" || l.Text == "3" && h.Text == "4")
 }
 
 // upstream lists the matmul-like operations that a value comes from.
