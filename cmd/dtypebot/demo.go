@@ -48,9 +48,12 @@ a local git repository. It works on a temporary copy; your repository is only
 read. Ctrl-C ends the demo and removes everything it made.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+			// A terminal that is closed must not leave the temporary folders either,
+			// nor must one that stops to listen ("| head").
+			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 			defer stop()
 			context.AfterFunc(ctx, stop) // the next signal has its usual effect
+			signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 			o.AddrGiven = cmd.Flags().Changed("addr")
 			if o.Repo == "" && (o.Base != "" || o.Head != "") {
 				return errors.New("--base and --head need --repo DIR")

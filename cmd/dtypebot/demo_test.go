@@ -24,6 +24,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -597,8 +598,15 @@ func TestDemoAddresses(t *testing.T) {
 	}
 }
 
-// TestDemoProcess runs the program itself and ends it as Ctrl-C does.
+// TestDemoProcess runs the program itself and ends it as Ctrl-C does, and as a
+// terminal does that is closed.
 func TestDemoProcess(t *testing.T) {
+	for _, end := range []syscall.Signal{syscall.SIGINT, syscall.SIGHUP} {
+		t.Run(end.String(), func(t *testing.T) { demoProcess(t, end) })
+	}
+}
+
+func demoProcess(t *testing.T, end os.Signal) {
 	requires(t, "git")
 	exe, err := os.Executable()
 	if err != nil {
@@ -634,7 +642,7 @@ func TestDemoProcess(t *testing.T) {
 			t.Errorf("the terminal lacks %q:\n%s", want, text.String())
 		}
 	}
-	if err := cmd.Process.Signal(os.Interrupt); err != nil {
+	if err := cmd.Process.Signal(end); err != nil {
 		t.Fatal(err)
 	}
 	rest, err := io.ReadAll(out)
@@ -642,7 +650,7 @@ func TestDemoProcess(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := cmd.Wait(); err != nil {
-		t.Errorf("after Ctrl-C: %v\n%s", err, rest)
+		t.Errorf("after the signal: %v\n%s", err, rest)
 	}
 	if left, err := os.ReadDir(temporary); err != nil || len(left) > 0 {
 		t.Errorf("%v is left behind, %v", left, err)
