@@ -51,23 +51,32 @@ type Reviewer struct {
 // be called any number of times for one head: what already stands is not posted
 // again. A job whose pull request needs no look any more returns Drop.
 func (r *Reviewer) Review(ctx context.Context, job Job) (Posted, error) {
-	snapshot, err := r.GitHub.Snapshot(ctx, job)
+	snapshot, review, err := r.Look(ctx, job)
 	if err != nil {
-		return Posted{}, border("read "+job.String(), err)
+		return Posted{Calls: snapshot.Calls}, err
 	}
-	var report check.Report
-	var plan suggestions.Plan
-	if len(snapshot.Files) > 0 {
-		if report, plan, err = r.Analyse(ctx, snapshot.Files, snapshot.Deleted); err != nil {
-			return Posted{Calls: snapshot.Calls}, border("analyse "+job.String(), err)
-		}
-	}
-	posted, err := r.GitHub.Post(ctx, snapshot, Compose(snapshot, report, plan, r.Config))
+	posted, err := r.GitHub.Post(ctx, snapshot, review)
 	posted.Calls = append(append([]string(nil), snapshot.Calls...), posted.Calls...)
 	if err != nil {
 		return posted, border("post the review of "+job.String(), err)
 	}
 	return posted, nil
+}
+
+// Look does all of Review but the posting: what it returns would be written now.
+func (r *Reviewer) Look(ctx context.Context, job Job) (Snapshot, Review, error) {
+	snapshot, err := r.GitHub.Snapshot(ctx, job)
+	if err != nil {
+		return Snapshot{}, Review{}, border("read "+job.String(), err)
+	}
+	var report check.Report
+	var plan suggestions.Plan
+	if len(snapshot.Files) > 0 {
+		if report, plan, err = r.Analyse(ctx, snapshot.Files, snapshot.Deleted); err != nil {
+			return snapshot, Review{}, border("analyse "+job.String(), err)
+		}
+	}
+	return snapshot, Compose(snapshot, report, plan, r.Config), nil
 }
 
 // GiveUp says on the job's pull request that it could not be reviewed, and why.

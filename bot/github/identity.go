@@ -144,6 +144,28 @@ func (a *App) InstallationOf(ctx context.Context, owner, name string) (int64, er
 	return found.ID, err
 }
 
+// Locate finds a repository: the installation that reaches it (0 for an App that
+// acts by a person's token) and its id. It is bot.Drop if it cannot be reached.
+func (a *App) Locate(ctx context.Context, owner, name string) (installation, repository int64, err error) {
+	if installation, err = a.InstallationOf(ctx, owner, name); err != nil {
+		return 0, 0, err
+	}
+	inst := a.person
+	if inst == nil {
+		if inst, err = a.installation(ctx, installation); err != nil {
+			return 0, 0, err
+		}
+	}
+	var found struct {
+		ID int64 `json:"id"`
+	}
+	_, err = get(ctx, inst.client, "repository", fmt.Sprintf("repos/%s/%s", owner, name), &found)
+	if e, ok := refused(err); ok && e.Status == http.StatusNotFound {
+		return 0, 0, bot.Drop{Reason: fmt.Sprintf("there is no repository %s/%s, or it is not open to these credentials", owner, name)}
+	}
+	return installation, found.ID, err
+}
+
 // get reads one address. The library's own types leave out permissions that it
 // does not know, so the answers are decoded here.
 func get(ctx context.Context, client *github.Client, call, address string, into any) (*github.Response, error) {

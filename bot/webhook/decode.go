@@ -79,6 +79,13 @@ type identity struct {
 	login string // of the App's own account, e.g. "dtypebot[bot]"
 }
 
+// Jobs returns the jobs that a delivery of that event asks for, none if it is
+// not for the bot: what the handler would store, without Delivery and Accepted.
+// It verifies no signature. appID is the App's id, 0 if it is not known.
+func Jobs(event string, payload []byte, appID int64) ([]bot.Job, error) {
+	return decode(event, payload, identity{app: appID})
+}
+
 // decode returns the jobs that a delivery asks for, with V, Installation,
 // Repository, Owner, Name, Pull, Event and Rerun set; none if the event is not
 // for the bot. It is pure.

@@ -57,5 +57,9 @@ var verbs = []func() *cobra.Command{
 	newCheck,
 	newInfer,
 	newRules,
+	newReview,
+	newReplay,
+	newQueue,
+	newDoctor,
 	newVersion,
 }

@@ -133,6 +133,15 @@ func (f *faults) add(name, format string, args ...any) {
 // readConfig reads and checks the environment; its error lists all faults. An
 // empty variable counts as not set.
 func readConfig(ctx context.Context, lookup envconfig.Lookuper) (serveConfig, error) {
+	env, err := readEnvironment(ctx, lookup)
+	if err != nil {
+		return serveConfig{}, err
+	}
+	return env.check()
+}
+
+// readEnvironment reads the environment as it is.
+func readEnvironment(ctx context.Context, lookup envconfig.Lookuper) (environment, error) {
 	var env environment
 	err := envconfig.ProcessWith(ctx, &envconfig.Config{Target: &env, Lookuper: envconfig.LookuperFunc(func(key string) (string, bool) {
 		value, _ := lookup.Lookup(key)
@@ -140,9 +149,9 @@ func readConfig(ctx context.Context, lookup envconfig.Lookuper) (serveConfig, er
 		return value, value != ""
 	})})
 	if err != nil {
-		return serveConfig{}, fmt.Errorf("read the environment: %w", err)
+		return environment{}, fmt.Errorf("read the environment: %w", err)
 	}
-	return env.check()
+	return env, nil
 }
 
 func (env environment) check() (serveConfig, error) {
@@ -152,15 +161,7 @@ func (env environment) check() (serveConfig, error) {
 		NATSURL: env.NATSURL, NATSCreds: env.NATSCreds, NATSCA: env.NATSCA, Role: env.Role,
 	}
 	env.credentials(&c, &f)
-	for _, v := range [][2]string{{"GITHUB_API_URL", env.APIURL}, {"GITHUB_GRAPHQL_URL", env.GraphQLURL}} {
-		name, text := v[0], v[1]
-		if text == "" {
-			continue
-		}
-		if u, err := url.Parse(text); err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
-			f.add(name, "%q is not an http address", text)
-		}
-	}
+	env.api(&f)
 	address(&f, "LISTEN_ADDR", env.Listen)
 	address(&f, "ADMIN_ADDR", env.Admin)
 	if env.Listen == env.Admin && !strings.HasSuffix(env.Listen, ":0") {
@@ -202,12 +203,42 @@ func (env environment) check() (serveConfig, error) {
 	return c, nil
 }
 
+// api checks the addresses of GitHub.
+func (env environment) api(f *faults) {
+	for _, v := range [][2]string{{"GITHUB_API_URL", env.APIURL}, {"GITHUB_GRAPHQL_URL", env.GraphQLURL}} {
+		name, text := v[0], v[1]
+		if text == "" {
+			continue
+		}
+		if u, err := url.Parse(text); err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
+			f.add(name, "%q is not an http address", text)
+		}
+	}
+}
+
 // credentials checks the App's id, key and secrets.
 func (env environment) credentials(c *serveConfig, f *faults) {
 	if env.AppID == "" && env.Key == "" && env.KeyFile == "" && env.Secret == "" && env.SecretFile == "" {
 		*f = append(*f, "no credentials: set GITHUB_APP_ID, GITHUB_PRIVATE_KEY_FILE and GITHUB_WEBHOOK_SECRET (a setup page that creates the App does not exist yet)")
 		return
 	}
+	env.app(c, f)
+	if text, name, ok := textOrFile(f, "GITHUB_WEBHOOK_SECRET", env.Secret, env.SecretFile); ok {
+		separator, what := ",", "element"
+		if env.SecretFile != "" {
+			separator, what = "\n", "line"
+		}
+		for i, secret := range strings.Split(strings.TrimSuffix(text, "\n"), separator) {
+			if secret = strings.TrimSpace(secret); secret == "" {
+				f.add(name, "%s %d is empty", what, i+1)
+			}
+			c.Secrets = append(c.Secrets, secret)
+		}
+	}
+}
+
+// app checks the App's id and key.
+func (env environment) app(c *serveConfig, f *faults) {
 	if env.AppID == "" {
 		f.add("GITHUB_APP_ID", "missing")
 	} else if id, err := strconv.ParseInt(env.AppID, 10, 64); err != nil || id <= 0 {
@@ -220,18 +251,6 @@ func (env environment) credentials(c *serveConfig, f *faults) {
 			f.add(name, "not an RSA private key in PEM form: %v", err)
 		}
 		c.Key = []byte(key)
-	}
-	if text, name, ok := textOrFile(f, "GITHUB_WEBHOOK_SECRET", env.Secret, env.SecretFile); ok {
-		separator, what := ",", "element"
-		if env.SecretFile != "" {
-			separator, what = "\n", "line"
-		}
-		for i, secret := range strings.Split(strings.TrimSuffix(text, "\n"), separator) {
-			if secret = strings.TrimSpace(secret); secret == "" {
-				f.add(name, "%s %d is empty", what, i+1)
-			}
-			c.Secrets = append(c.Secrets, secret)
-		}
 	}
 }
 
