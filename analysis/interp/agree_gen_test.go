@@ -187,8 +187,8 @@ var dtypes = []string{"float32", "float32", "float32", "float64", "float64", "bf
 
 func (g *generator) dtype() string {
 	d := dtypes[g.Intn(len(dtypes))]
-	if d == "float16" && g.Intn(3) > 0 {
-		return "float32"
+	if (d == "float16" || d == "bool" || d == "uint8" || d == "int32") && g.Intn(3) > 0 {
+		return g.pick("float32", "float64")
 	}
 	return d
 }

@@ -696,7 +696,7 @@ func (e *evaluator) castByAutocast(op *torch.Op, v *Value, dtypeGiven *Value) bo
 	if low, _ := v.DType.Categories(); !v.DType.IsUnknown() && low < dtype.CatFloat {
 		return false
 	}
-	t := v.DType
+	var t dtype.Type
 	switch policy {
 	case torch.LowerPrecision:
 		t = r.DType

@@ -20,6 +20,7 @@ type part struct {
 	rank   dtype.Rank
 	number bool
 	soft   bool
+	vector bool // has one dimension
 }
 
 // maxWorlds bounds the combinations of one operation.
@@ -46,7 +47,7 @@ func (e *evaluator) settle(op *torch.Op, takes []taken, given dtype.Type, dim, o
 			for _, a := range t.Alternatives() {
 				ds, _ := a.In(nil, dtype.Float32)
 				for _, rank := range ranks {
-					p := part{fact: takes[i].fact, t: a, d: ds[0], rank: rank, number: v.Kind == KindNumber, soft: takes[i].soft}
+					p := part{fact: takes[i].fact, t: a, d: ds[0], rank: rank, number: v.Kind == KindNumber, soft: takes[i].soft, vector: v.Rank == dtype.RankDim && v.ndim == 2}
 					next = append(next, append(append([]part(nil), w...), p))
 				}
 			}
@@ -115,8 +116,15 @@ func (e *evaluator) world(op *torch.Op, parts []part, given dtype.Type, dim, one
 	for i := range parts {
 		p := &parts[i]
 		c := p.fact.Class
-		if c == torch.Unmeasured && integerOnly(op) {
+		switch {
+		case base == "prelu": // "Found dtype Double but expected Float", whatever the ranks; run in 1.13
+			c = torch.Raise
+		case c == torch.Unmeasured && integerOnly(op):
 			c = torch.Promote
+		case c == torch.Unmeasured && p.fact.ZeroDim == torch.Ignored:
+			c = torch.Ignored
+		case base == "ldexp" && i > 0 && p.d.Category() <= dtype.CatInt: // x * 2.0**other
+			p.t = e.deflt
 		}
 		o := dtype.Operand{Type: p.t, Rank: p.rank}
 		if p.fact.ZeroDim == torch.Promote && !p.number {
@@ -129,7 +137,7 @@ func (e *evaluator) world(op *torch.Op, parts []part, given dtype.Type, dim, one
 				promote = append(promote, o)
 			}
 		case c == torch.Raise:
-			if p.rank == dtype.RankZero && dims && (p.fact.ZeroDim == torch.Ignored || p.fact.ZeroDim == torch.Promote) {
+			if p.rank == dtype.RankZero && dims && base != "prelu" && (p.fact.ZeroDim == torch.Ignored || p.fact.ZeroDim == torch.Promote) {
 				continue
 			}
 			strict = append(strict, *p)
@@ -153,7 +161,7 @@ func (e *evaluator) world(op *torch.Op, parts []part, given dtype.Type, dim, one
 	}
 	soft := refusal{}
 	for _, p := range parts {
-		if p.soft && p.d != parts[first].d {
+		if p.soft && (base != "linear" || !parts[0].vector) && p.d != parts[first].d {
 			soft = refusal{text: fmt.Sprintf("%s refuses %s with %s for some shapes", base, parts[first].t, p.t)}
 		}
 	}
@@ -211,6 +219,18 @@ func (e *evaluator) world(op *torch.Op, parts []part, given dtype.Type, dim, one
 		cells = op.WithDim
 	}
 	outs, measured := cells[d]
+	if measured && lacksKernel(base, d) {
+		return outsOf(outs, d, t), refusal{text: fmt.Sprintf("%s has no kernel for %s on the CPU in %s", base, d, op.Version), certain: !d.Half()}, true
+	}
+	if !measured && d.Category() <= dtype.CatInt && !contains(op.NotCPU, d) {
+		// The sampled value did not fit into the dtype; int64 tells.
+		if o, ok := cells[dtype.Int64]; ok && len(o) == 1 && o[0] == dtype.Int64 {
+			outs, measured = []dtype.DType{d}, true
+		}
+	}
+	if base == "lu" && len(outs) == 3 {
+		outs = outs[:2] // get_infos=True gives three
+	}
 	no = soft
 	if !measured {
 		switch {
@@ -361,6 +381,8 @@ func subtracts(base string) bool {
 	switch base {
 	case "sub", "sub_", "subtract", "subtract_", "rsub", "__sub__", "__isub__", "__rsub__":
 		return true
+	case "dist", "pairwise_distance", "l1_loss", "margin_ranking_loss", "trapezoid", "trapz", "cumulative_trapezoid": // subtract one from the other; run in 1.13
+		return true
 	}
 	return false
 }
@@ -370,4 +392,26 @@ type taken struct {
 	fact  *torch.Operand
 	value *Value
 	soft  bool
+}
+
+// lacksKernel knows kernels that the table has from samples which never reached
+// one: empty or one-element tensors. Run in 1.13 with four elements.
+func lacksKernel(base string, d dtype.DType) bool {
+	switch base {
+	case "topk", "kthvalue", "inner", "matrix_power":
+		return d == dtype.Float16 || d == dtype.Bool
+	case "isin":
+		return d.Half() || d == dtype.Bool
+	}
+	return false
+}
+
+func outsOf(outs []dtype.DType, d dtype.DType, t dtype.Type) []dtype.Type {
+	list := make([]dtype.Type, len(outs))
+	for i, o := range outs {
+		if list[i] = t; o != d {
+			list[i] = dtype.Exact(o)
+		}
+	}
+	return list
 }

@@ -715,8 +715,7 @@ var shapeOnly = map[string]bool{
 // and one of them is a product.
 func usedAsMatrix(body []python.Stmt, name string) bool {
 	products := 0
-	var product func(x python.Expr) bool
-	product = func(x python.Expr) bool { // x is an operand: does it lead to the name?
+	product := func(x python.Expr) bool { // x is an operand: does it lead to the name?
 		for {
 			switch e := x.(type) {
 			case *python.Name:

@@ -367,7 +367,7 @@ func statementOf(p *analysis.Pass, n python.Node) python.Span {
 // float32 from the first product through the division. It is the last
 // product's; products that it builds on are inside it.
 func floatForm(p *analysis.Pass, c *conflict, all []conflict) []analysis.Form {
-	first, last, ok := division(p, c)
+	_, last, ok := division(p, c)
 	if !ok {
 		return nil
 	}
@@ -390,7 +390,7 @@ func floatForm(p *analysis.Pass, c *conflict, all []conflict) []analysis.Form {
 		edits = append(edits, castEdit(p, u.odd.Expr, ".to(dtype)")...)
 	}
 	start := chain[0].op.Stmt.Pos().Start
-	first = p.Tree.Line(start)
+	first := p.Tree.Line(start)
 	points, ok := path(base(chain[0].keep.Expr))
 	indent := p.Tree.Text(python.Span{Start: p.Tree.LineSpan(first).Start, End: start})
 	if !ok || strings.TrimSpace(indent) != "" || last-first > 24 {
