@@ -68,6 +68,7 @@ func (f *fixture) putUntil(pull int, stored bool) int {
 // space again: the queue heals by itself, and every job that it took is worked
 // on, in the order of its coming or later.
 func TestFullDisk(t *testing.T) {
+	t.Parallel()
 	disk := smallDisk(t)
 	f := open(t, queue.Config{DataDir: filepath.Join(disk, "data")}, queue.Options{})
 	seen := make(chan int, 1000)
@@ -110,6 +111,7 @@ func TestFullDisk(t *testing.T) {
 // TestStoreGivesUp has the embedded server end its store under running work, as
 // it does when it runs out of resources: what was taken is worked on.
 func TestStoreGivesUp(t *testing.T) {
+	t.Parallel()
 	f := embedded(t)
 	started, release, done := make(chan int, 100), make(chan struct{}), make(chan int, 100)
 	stop := f.work(1, func(_ context.Context, j bot.Job) error {

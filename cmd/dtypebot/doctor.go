@@ -29,7 +29,7 @@ func doctorCommand(lookup envconfig.Lookuper) *cobra.Command {
 		Use:   "doctor",
 		Short: "Check credentials, permissions, reachability, clock, queue and disk",
 		Long: `Doctor checks what serve needs, with the same environment: one line for each
-thing, which begins with ok, warn or fail. It changes nothing.
+thing, which begins with ok, warn or fail. It writes nothing to GitHub.
 
 The exit status is 2 if something fails, else 0.`,
 		Args: cobra.NoArgs,
