@@ -69,7 +69,7 @@ func readmeRules(*testing.T) string {
 	var b strings.Builder
 	b.WriteString("| rule | severity | |\n|---|---|---|\n")
 	for _, r := range rules.All() {
-		fmt.Fprintf(&b, "| [`%s`](analysis/rules/doc/%s.md) | %s | %s |\n", r.Name, r.Name, r.Severity, ruleTitle(r))
+		fmt.Fprintf(&b, "| [`%s`](analysis/rules/doc/%s.md) | %s | %s%s |\n", r.Name, r.Name, r.Severity, ruleTitle(r), offMark(r))
 	}
 	return b.String()
 }

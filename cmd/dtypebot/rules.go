@@ -75,14 +75,18 @@ func ruleTitle(r *analysis.Rule) string {
 	return title
 }
 
+// offMark says of a rule that it is off by default.
+func offMark(r *analysis.Rule) string {
+	if r.Preview {
+		return " (preview, off by default)"
+	}
+	return ""
+}
+
 func writeCatalogue(w io.Writer) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, r := range rules.All() {
-		preview := ""
-		if r.Preview {
-			preview = " (preview, off by default)"
-		}
-		fmt.Fprintf(t, "%s\t%s\t%s%s\n", r.Name, r.Severity, ruleTitle(r), preview)
+		fmt.Fprintf(t, "%s\t%s\t%s%s\n", r.Name, r.Severity, ruleTitle(r), offMark(r))
 	}
 	if err := t.Flush(); err != nil {
 		return fmt.Errorf("write catalogue: %w", err)
@@ -239,7 +243,7 @@ func (p rulePage) text(w io.Writer, color report.Color) error {
 	}
 	bold := func(s string) string { return out.String(s).Bold().String() }
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s  %s\n%s\n\n%s\n\n%s\n\n", bold(p.rule.Name), p.rule.Severity, ruleTitle(p.rule), p.about, bold("Example and fix"))
+	fmt.Fprintf(&b, "%s  %s%s\n%s\n\n%s\n\n%s\n\n", bold(p.rule.Name), p.rule.Severity, offMark(p.rule), ruleTitle(p.rule), p.about, bold("Example and fix"))
 	for _, line := range p.example {
 		shown := out.String(strings.TrimRight("  "+line, " "))
 		switch line[0] {
@@ -265,7 +269,7 @@ func (p rulePage) text(w io.Writer, color report.Color) error {
 // plain, but hold nothing that Markdown would change; a test sees to that.
 func (p rulePage) markdown() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "<!-- Made by \"go generate ./analysis/rules\" from the rule's text and its fixture; do not edit. -->\n\n# %s\n\n%s. Severity: %s.\n\n%s\n\n", p.rule.Name, ruleTitle(p.rule), p.rule.Severity, p.about)
+	fmt.Fprintf(&b, "<!-- Made by \"go generate ./analysis/rules\" from the rule's text and its fixture; do not edit. -->\n\n# %s\n\n%s. Severity: %s%s.\n\n%s\n\n", p.rule.Name, ruleTitle(p.rule), p.rule.Severity, offMark(p.rule), p.about)
 	b.WriteString("## Example and fix\n\n```diff\n")
 	for _, line := range p.example {
 		b.WriteString(strings.TrimRight(line, " ") + "\n")
