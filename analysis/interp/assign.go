@@ -83,7 +83,7 @@ func (e *evaluator) bind(t python.Expr, v *Value, s python.Stmt) {
 	case *python.Attribute:
 		if path, ok := dotted(t); ok {
 			e.forgetPaths(path)
-			e.frame.vars[path] = v
+			e.frame.vars.set(path, v)
 			if path == "self."+t.Sel && e.frame.scope.Class != nil {
 				e.record(t, path, v, s)
 			}
@@ -349,7 +349,7 @@ func (e *evaluator) keepAlternatives(at python.Node, x python.Expr, keep func(dt
 	}
 	n := v.derived(at, HowKeep, "checked", v)
 	n.DType = t
-	e.frame.vars[path] = n
+	e.frame.vars.set(path, n)
 }
 
 func isNone(x python.Expr) bool {
@@ -390,12 +390,12 @@ func (e *evaluator) narrow(c python.Expr, holds bool) {
 			}
 			if (op == "is") == holds {
 				if v.Maybe || v.Kind == KindOpen || v.Kind == KindUnknown {
-					e.frame.vars[path] = &Value{Kind: KindNone}
+					e.frame.vars.set(path, &Value{Kind: KindNone})
 				}
 			} else if v.Maybe {
 				n := *v
 				n.Maybe = false
-				e.frame.vars[path] = &n
+				e.frame.vars.set(path, &n)
 			}
 		case op == "==" || op == "!=" || op == "is" || op == "is not":
 			if (op == "==" || op == "is") == holds {
@@ -452,7 +452,7 @@ func (e *evaluator) narrowDType(at python.Expr, t dtype.Type) bool {
 	}
 	n := v.Tensor().derived(at, HowKeep, "checked", v)
 	n.DType = t
-	e.frame.vars[path] = n
+	e.frame.vars.set(path, n)
 	return true
 }
 

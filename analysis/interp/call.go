@@ -281,7 +281,7 @@ func (e *evaluator) summary(fn *Function) bool {
 		}
 	}
 	savedFrame, savedCast, savedStmt := e.frame, e.autocast, e.stmt
-	e.frame = &frame{vars: map[string]*Value{}, parent: fn.frame, scope: fn.Scope}
+	e.frame = &frame{vars: newVars(), parent: fn.frame, scope: fn.Scope}
 	e.autocast = nil
 	for _, d := range fn.Def.Decorators {
 		if a, ok := e.autocastRegion(d); ok {
@@ -293,7 +293,7 @@ func (e *evaluator) summary(fn *Function) bool {
 		v := e.param(fn, i, p)
 		fn.Params = append(fn.Params, v)
 		if p.Name != "" {
-			e.frame.vars[p.Name] = v
+			e.frame.vars.set(p.Name, v)
 		}
 	}
 	fn.Scope.Params = fn.Params

@@ -36,7 +36,7 @@ func (e *evaluator) classDef(s *python.ClassDef) {
 	e.set(s.Name, &Value{Kind: KindClass, Class: c, Name: name})
 	// The body sees names of the enclosing scope; what it assigns are attributes.
 	saved := e.frame.vars
-	e.frame.vars = cloneVars(saved)
+	e.frame.vars = saved.clone()
 	for _, b := range s.Body {
 		switch b := b.(type) {
 		case *python.FuncDef:
@@ -52,7 +52,7 @@ func (e *evaluator) classDef(s *python.ClassDef) {
 			e.statement(b)
 			for _, t := range b.Targets {
 				if n, ok := t.(*python.Name); ok {
-					if v, ok := e.frame.vars[n.ID]; ok && b.Value != nil {
+					if v, ok := e.frame.vars.get(n.ID); ok && b.Value != nil {
 						c.Attrs[n.ID] = v
 					}
 				}
@@ -170,11 +170,11 @@ func (c *Class) attr(e *evaluator, name string) (*Value, bool) {
 // collect keeps what __init__ left in self. Parameters, buffers and submodules
 // follow the module's .to(), so each is a root of its own; a plain tensor
 // attribute keeps the dtype that it was made with.
-func (c *Class) collect(e *evaluator, vars map[string]*Value) {
-	for k, v := range vars {
+func (c *Class) collect(e *evaluator, left *vars) {
+	left.each(func(k string, v *Value) {
 		name, ok := strings.CutPrefix(k, "self.")
 		if !ok || strings.Contains(name, ".") {
-			continue
+			return
 		}
 		if c.made == nil {
 			c.made = map[string]*Value{}
@@ -184,7 +184,7 @@ func (c *Class) collect(e *evaluator, vars map[string]*Value) {
 			v = c.follow(e, name, v)
 		}
 		c.Attrs[name] = v
-	}
+	})
 }
 
 func (c *Class) follow(e *evaluator, name string, v *Value) *Value {
@@ -260,7 +260,7 @@ func (e *evaluator) attrRoot(c *Class, x *python.Attribute, path string, isPath 
 		v := e.open(x, e.file.Text(x.Pos()))
 		v.How = HowAttr
 		if isPath {
-			e.frame.vars[path] = v
+			e.frame.vars.set(path, v)
 		}
 		return v
 	}

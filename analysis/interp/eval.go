@@ -1,7 +1,6 @@
 package interp
 
 import (
-	"maps"
 	"sort"
 	"strings"
 
@@ -12,14 +11,14 @@ import (
 // A frame is the variables of one scope. vars is replaced while branches are
 // evaluated; keys are names and dotted paths ("self.cache").
 type frame struct {
-	vars   map[string]*Value
+	vars   *vars
 	parent *frame
 	scope  *Scope
 	// globals are the names that a global or nonlocal statement names.
 	globals map[string]bool
 	dead    bool
 	// breaks and continues collect the states that leave the loop body.
-	breaks, continues []map[string]*Value
+	breaks, continues []*vars
 	inLoop            bool
 	ret               *Value
 }
@@ -49,6 +48,9 @@ type evaluator struct {
 	// inlining is set while a callee is evaluated with a call's arguments.
 	inlining    *inlining
 	inlineDepth int
+	// scopeNames are the names in scope while the variables are scopeRoot.
+	scopeRoot  *binding
+	scopeNames map[string]*Value
 }
 
 // Eval evaluates a whole file. It never fails: what it does not understand is
@@ -68,7 +70,7 @@ func Eval(tree *python.File, opts Options) *Facts {
 	}
 	scope := &Scope{}
 	e.facts.Scopes = append(e.facts.Scopes, scope)
-	e.module = &frame{vars: map[string]*Value{}, scope: scope}
+	e.module = &frame{vars: newVars(), scope: scope}
 	e.frame = e.module
 	e.block(tree.Body)
 	e.module.dead = false
@@ -165,13 +167,13 @@ func (e *evaluator) statement(s python.Stmt) {
 	case *python.With:
 		e.withStmt(s)
 	case *python.Try:
-		before := maps.Clone(e.frame.vars)
+		before := e.frame.vars.clone()
 		e.block(s.Body)
 		if !e.frame.dead {
 			e.block(s.Else)
 		}
 		after, dead := e.frame.vars, e.frame.dead
-		ends := []map[string]*Value{}
+		ends := []*vars{}
 		if !dead {
 			ends = append(ends, after)
 		}
@@ -196,9 +198,9 @@ func (e *evaluator) statement(s python.Stmt) {
 	case *python.Match:
 		e.expr(s.Subject)
 		before := e.frame.vars
-		ends := []map[string]*Value{before}
+		ends := []*vars{before}
 		for _, c := range s.Cases {
-			e.frame.vars, e.frame.dead = maps.Clone(before), false
+			e.frame.vars, e.frame.dead = before.clone(), false
 			for _, b := range c.Binds {
 				e.set(b, unknown())
 			}
@@ -264,7 +266,7 @@ func (e *evaluator) forgetAll(n python.Node) {
 }
 
 // resume continues with the join of the ends; none means unreachable.
-func (e *evaluator) resume(ends []map[string]*Value, fallback map[string]*Value) {
+func (e *evaluator) resume(ends []*vars, fallback *vars) {
 	if len(ends) == 0 {
 		e.frame.vars, e.frame.dead = fallback, true
 		return
@@ -276,36 +278,13 @@ func (e *evaluator) resume(ends []map[string]*Value, fallback map[string]*Value)
 	e.frame.vars, e.frame.dead = j, false
 }
 
-// joinVars joins two states. A name that only one path binds keeps its value:
-// reading it on the other path would be an error of its own.
-func joinVars(a, b map[string]*Value) map[string]*Value {
-	out := make(map[string]*Value, max(len(a), len(b)))
-	for k, x := range a {
-		y, ok := b[k]
-		switch {
-		case !ok && strings.Contains(k, "."):
-			continue // on the other path the attribute is what it was: unknown here
-		case !ok || x == y:
-			out[k] = x
-		default:
-			out[k] = joinValues(x, y)
-		}
-	}
-	for k, y := range b {
-		if _, ok := a[k]; !ok && !strings.Contains(k, ".") {
-			out[k] = y
-		}
-	}
-	return out
-}
-
 func (e *evaluator) ifStmt(s *python.If) {
 	truth := e.truth(s.Cond)
 	e.expr(s.Cond)
 	before := e.frame.vars
-	var ends []map[string]*Value
+	var ends []*vars
 	if truth != never {
-		e.frame.vars = maps.Clone(before)
+		e.frame.vars = before.clone()
 		e.narrow(s.Cond, true)
 		e.block(s.Body)
 		if !e.frame.dead {
@@ -314,7 +293,7 @@ func (e *evaluator) ifStmt(s *python.If) {
 	}
 	e.frame.dead = false
 	if truth != always {
-		e.frame.vars = maps.Clone(before)
+		e.frame.vars = before.clone()
 		e.narrow(s.Cond, false)
 		e.block(s.Else)
 		if !e.frame.dead {
@@ -330,13 +309,13 @@ func (e *evaluator) loop(head func(), body, orElse []python.Stmt) {
 	f := e.frame
 	breaks, continues, inLoop := f.breaks, f.continues, f.inLoop
 	f.breaks, f.inLoop = nil, true
-	entry := maps.Clone(f.vars)
+	entry := f.vars.clone()
 	for round := 0; ; round++ {
 		f.continues = nil
-		f.vars = maps.Clone(entry)
+		f.vars = entry.clone()
 		head()
 		e.block(body)
-		var end map[string]*Value
+		var end *vars
 		if !f.dead {
 			end = f.vars
 		}
@@ -356,10 +335,14 @@ func (e *evaluator) loop(head func(), body, orElse []python.Stmt) {
 			break
 		}
 		if round >= 2 {
-			for k, v := range next {
-				if old, ok := entry[k]; ok && !equalValue(old, v) {
-					next[k] = unknown()
+			var changed []string
+			next.each(func(k string, v *Value) {
+				if old, ok := entry.get(k); ok && old != v && !equalValue(old, v) {
+					changed = append(changed, k)
 				}
+			})
+			for _, k := range changed {
+				next.set(k, unknown())
 			}
 			if round > 3 {
 				entry = next
@@ -368,7 +351,7 @@ func (e *evaluator) loop(head func(), body, orElse []python.Stmt) {
 		}
 		entry = next
 	}
-	f.vars = maps.Clone(entry)
+	f.vars = entry.clone()
 	if len(orElse) > 0 {
 		e.block(orElse)
 	}
@@ -378,18 +361,6 @@ func (e *evaluator) loop(head func(), body, orElse []python.Stmt) {
 	}
 	e.resume(ends, entry)
 	f.breaks, f.continues, f.inLoop = breaks, continues, inLoop
-}
-
-func equalVars(a, b map[string]*Value) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	for k, x := range a {
-		if y, ok := b[k]; !ok || !equalValue(x, y) {
-			return false
-		}
-	}
-	return true
 }
 
 func (e *evaluator) withStmt(s *python.With) {
@@ -423,7 +394,7 @@ func (e *evaluator) region() Autocast {
 // get resolves a name or dotted path.
 func (e *evaluator) get(key string) (*Value, bool) {
 	for f := e.frame; f != nil; f = f.parent {
-		if v, ok := f.vars[key]; ok {
+		if v, ok := f.vars.get(key); ok {
 			return v, true
 		}
 	}
@@ -433,35 +404,47 @@ func (e *evaluator) get(key string) (*Value, bool) {
 func (e *evaluator) set(name string, v *Value) {
 	f := e.frame
 	if f.globals[name] {
-		e.module.vars[name] = unknown()
+		e.module.vars.set(name, unknown())
 		return
 	}
 	e.forgetPaths(name)
-	f.vars[name] = v
+	f.vars.set(name, v)
 }
 
 // forgetPaths drops what is known of the attributes and items of a name.
 func (e *evaluator) forgetPaths(name string) {
-	for k := range e.frame.vars {
-		if len(k) > len(name) && k[len(name)] == '.' && k[:len(name)] == name {
-			delete(e.frame.vars, k)
-		}
-	}
+	e.frame.vars.deletePaths(name)
 }
 
 func (e *evaluator) forget(name string) {
 	e.forgetPaths(name)
-	e.frame.vars[name] = unknown()
+	e.frame.vars.set(name, unknown())
 }
 
-// inScope returns the tensor-like names of the current function.
+// maxInScope bounds the names that an operation lists: in a function of more
+// names each of them says little, and listing all at every operation would cost
+// their square.
+const maxInScope = 400
+
+// inScope returns the tensor-like names of the current function, none if there
+// are too many.
 func (e *evaluator) inScope() map[string]*Value {
+	root := e.frame.vars.root
+	if e.scopeRoot == root && e.scopeNames != nil {
+		return e.scopeNames
+	}
 	out := map[string]*Value{}
-	for k, v := range e.frame.vars {
+	n := 0
+	if !root.first(func(k string, v *Value) bool {
 		if v.tensorish() && !v.Maybe && !strings.Contains(k, "[") {
 			out[k] = v
 		}
+		n++
+		return n <= maxInScope
+	}) {
+		out = map[string]*Value{}
 	}
+	e.scopeRoot, e.scopeNames = root, out
 	return out
 }
 
@@ -475,12 +458,12 @@ func (e *evaluator) importStmt(s *python.Import) {
 			if as == "" {
 				as = n.Name
 			}
-			e.frame.vars[as] = &Value{Kind: KindLibrary, Name: canonical(s.Module + "." + n.Name)}
+			e.frame.vars.set(as, &Value{Kind: KindLibrary, Name: canonical(s.Module + "." + n.Name)})
 		case n.As != "":
-			e.frame.vars[n.As] = &Value{Kind: KindLibrary, Name: canonical(n.Name)}
+			e.frame.vars.set(n.As, &Value{Kind: KindLibrary, Name: canonical(n.Name)})
 		default:
 			top, _, _ := strings.Cut(n.Name, ".")
-			e.frame.vars[top] = &Value{Kind: KindLibrary, Name: canonical(top)}
+			e.frame.vars.set(top, &Value{Kind: KindLibrary, Name: canonical(top)})
 		}
 	}
 }

@@ -141,12 +141,12 @@ func (e *evaluator) eval(x python.Expr) *Value {
 		saved := e.frame.vars
 		var then, other *Value
 		if t != never {
-			e.frame.vars = cloneVars(saved)
+			e.frame.vars = saved.clone()
 			e.narrow(x.Test, true)
 			then = e.expr(x.Then)
 		}
 		if t != always {
-			e.frame.vars = cloneVars(saved)
+			e.frame.vars = saved.clone()
 			e.narrow(x.Test, false)
 			other = e.expr(x.Else)
 		}
@@ -241,14 +241,6 @@ func (e *evaluator) eval(x python.Expr) *Value {
 	return unknown()
 }
 
-func cloneVars(m map[string]*Value) map[string]*Value {
-	out := make(map[string]*Value, len(m))
-	for k, v := range m {
-		out[k] = v
-	}
-	return out
-}
-
 func builtin(name string) *Value {
 	switch name {
 	case "len", "int", "float", "bool", "str", "list", "tuple", "dict", "set", "max", "min", "sum", "abs", "round", "range", "enumerate", "zip", "isinstance", "hasattr",
@@ -272,7 +264,7 @@ const maxUnrolled = 8
 
 func (e *evaluator) comprehension(x *python.Comp) *Value {
 	saved := e.frame.vars
-	e.frame.vars = cloneVars(saved)
+	e.frame.vars = saved.clone()
 	if len(x.Clauses) == 1 && len(x.Clauses[0].Ifs) == 0 && x.Key == nil && x.Kind != "set" {
 		// Over a few known elements every element has a value of its own:
 		// q, k, v = (rearrange(t) for t in (q, k, v)).
@@ -358,7 +350,7 @@ func (e *evaluator) attribute(x *python.Attribute) *Value {
 		v := &Value{Kind: KindOpen, At: x, How: HowAttr, file: e.file}
 		if isPath {
 			v.root = e.newRoot(path, dtype.Open)
-			e.frame.vars[path] = v
+			e.frame.vars.set(path, v)
 		} else {
 			v.root = e.rootAt(x, e.file.Text(x.Pos()), dtype.Open)
 		}
@@ -427,7 +419,7 @@ func (e *evaluator) markDim(x python.Expr) {
 	if v, ok := e.get(path); ok && v.tensorish() && v.Rank == dtype.RankUnknown {
 		n := *v
 		n.Rank = dtype.RankDim
-		e.frame.vars[path] = &n
+		e.frame.vars.set(path, &n)
 	}
 }
 
@@ -501,7 +493,7 @@ func (e *evaluator) subscript(x *python.Subscript) *Value {
 						return v
 					}
 					v := &Value{Kind: KindOpen, At: x, How: HowAttr, root: e.newRoot(e.file.Text(x.Pos()), dtype.Open), file: e.file}
-					e.frame.vars[key] = v
+					e.frame.vars.set(key, v)
 					return v
 				}
 			}
@@ -517,7 +509,7 @@ func (e *evaluator) subscript(x *python.Subscript) *Value {
 							return v
 						}
 						v := &Value{Kind: KindOpen, At: x, How: HowAttr, root: e.newRoot(e.file.Text(x.Pos()), dtype.Open), file: e.file}
-						e.frame.vars[key] = v
+						e.frame.vars.set(key, v)
 						return v
 					}
 				}

@@ -74,7 +74,7 @@ func (e *evaluator) inline(fn *Function, recv *Value, a *args) (result inlined, 
 	state := &inlining{}
 	e.inlining = state
 	e.inlineDepth++
-	e.frame = &frame{vars: map[string]*Value{}, parent: fn.frame, scope: &scope}
+	e.frame = &frame{vars: newVars(), parent: fn.frame, scope: &scope}
 	e.autocast = append([]Autocast(nil), e.autocast...)
 	for _, d := range fn.Def.Decorators {
 		if a, ok := e.autocastRegion(d); ok {
@@ -108,25 +108,25 @@ func (e *evaluator) bindArgs(fn *Function, recv *Value, a *args) bool {
 	i := 0
 	for k, p := range fn.Def.Params {
 		if k == 0 && recv != nil && !fn.static && p.Star == 0 {
-			e.frame.vars[p.Name] = recv
+			e.frame.vars.set(p.Name, recv)
 			continue
 		}
 		switch {
 		case p.Star == 1:
 			if p.Name != "" {
-				e.frame.vars[p.Name] = &Value{Kind: KindSequence, Elems: a.pos[min(i, len(a.pos)):]}
+				e.frame.vars.set(p.Name, &Value{Kind: KindSequence, Elems: a.pos[min(i, len(a.pos)):]})
 			}
 			i = len(a.pos)
 			continue
 		case p.Star == 2:
 			return false
 		case !p.KeywordOnly && i < len(a.pos):
-			e.frame.vars[p.Name] = a.pos[i]
+			e.frame.vars.set(p.Name, a.pos[i])
 			i++
 			continue
 		}
 		if v, _ := a.key(p.Name); v != nil {
-			e.frame.vars[p.Name] = v
+			e.frame.vars.set(p.Name, v)
 			used++
 			continue
 		}
@@ -134,10 +134,10 @@ func (e *evaluator) bindArgs(fn *Function, recv *Value, a *args) bool {
 			return false
 		}
 		inner := e.frame
-		e.frame = &frame{vars: map[string]*Value{}, parent: fn.frame, scope: inner.scope}
+		e.frame = &frame{vars: newVars(), parent: fn.frame, scope: inner.scope}
 		v := e.expr(p.Default)
 		e.frame = inner
-		e.frame.vars[p.Name] = v
+		e.frame.vars.set(p.Name, v)
 	}
 	return i >= len(a.pos) && used == len(a.kw)
 }
@@ -248,7 +248,7 @@ func (e *evaluator) castInstance(x *python.Call, recv *Value, recvExpr python.Ex
 		v.DType = dtype.Unknown
 	}
 	if path, ok := dotted(recvExpr); ok && v.fresh {
-		e.frame.vars[path] = &v
+		e.frame.vars.set(path, &v)
 	}
 	return &v
 }

@@ -74,7 +74,7 @@ func (e *evaluator) methodCall(x *python.Call, m *Value, a *args) *Value {
 					b.From = []*Value{t}
 					t = &b
 				}
-				e.frame.vars[path] = t
+				e.frame.vars.set(path, t)
 			}
 			return &Value{Kind: KindNone}
 		case "parameters":
@@ -91,7 +91,7 @@ func (e *evaluator) methodCall(x *python.Call, m *Value, a *args) *Value {
 				if recv.Elem != nil || len(recv.Elems) > 0 {
 					n.Elem = joinValues(recv.element(), el)
 				}
-				e.frame.vars[path] = n
+				e.frame.vars.set(path, n)
 			}
 			return &Value{Kind: KindNone}
 		}
@@ -108,7 +108,7 @@ func (e *evaluator) methodCall(x *python.Call, m *Value, a *args) *Value {
 			}
 		case "update", "clear":
 			if path, ok := dotted(recvExpr); ok {
-				e.frame.vars[path] = unknown()
+				e.frame.vars.set(path, unknown())
 			}
 		}
 	case KindString:
@@ -383,20 +383,20 @@ func (e *evaluator) store(t *python.Subscript, v *Value, s python.Stmt) {
 					n.Fields[k] = f
 				}
 				n.Fields[idx[0].Text] = v
-				e.frame.vars[path] = n
+				e.frame.vars.set(path, n)
 			}
 		}
 		return
 	}
 	if recv.Kind == KindOpen && len(idx) == 1 && idx[0].Kind == KindString {
 		if path, ok := dotted(t.X); ok && idx[0].Known {
-			e.frame.vars[path+".["+idx[0].Text+"]"] = v
+			e.frame.vars.set(path+".["+idx[0].Text+"]", v)
 		}
 		return
 	}
 	if recv.Kind == KindSequence {
 		if path, ok := dotted(t.X); ok {
-			e.frame.vars[path] = &Value{Kind: KindSequence, Elem: joinValues(recv.element(), v)}
+			e.frame.vars.set(path, &Value{Kind: KindSequence, Elem: joinValues(recv.element(), v)})
 		}
 		return
 	}

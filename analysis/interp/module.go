@@ -257,7 +257,7 @@ func (e *evaluator) moduleMethod(x *python.Call, recv *Value, recvExpr python.Ex
 	v := *recv
 	v.DType, v.At, v.From = t, x, []*Value{recv}
 	if path, ok := dotted(recvExpr); ok {
-		e.frame.vars[path] = &v
+		e.frame.vars.set(path, &v)
 	}
 	return &v
 }
