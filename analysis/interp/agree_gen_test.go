@@ -167,6 +167,7 @@ type line struct{ text, oracle string }
 type variable struct {
 	name, shape string
 	number      bool
+	dtype       string // roughly: of the first operand
 }
 
 // A generator makes one program.
@@ -181,11 +182,16 @@ type generator struct {
 	ops       []string
 	tags      map[string]bool
 	inside    string // indentation
+	last      string // dtype of the tensor that was used or made last, roughly
+	want      string // dtype to make and to use, if it is set
 }
 
 var dtypes = []string{"float32", "float32", "float32", "float64", "float64", "bfloat16", "bfloat16", "bfloat16", "float16", "int64", "int64", "bool", "int32", "uint8"}
 
 func (g *generator) dtype() string {
+	if g.want != "" {
+		return g.want
+	}
 	d := dtypes[g.Intn(len(dtypes))]
 	if (d == "float16" || d == "bool" || d == "uint8" || d == "int32") && g.Intn(3) > 0 {
 		return g.pick("float32", "float64")
@@ -224,6 +230,7 @@ func size(shape string) string {
 func (g *generator) factory(shape string) string {
 	name := g.name()
 	d := g.dtype()
+	g.last = d
 	s := size(shape)
 	arg := ", dtype=torch." + d
 	if d == "float32" && g.Intn(2) == 0 {
@@ -261,7 +268,7 @@ func (g *generator) factory(shape string) string {
 		text = fmt.Sprintf("torch.ones(%s%s)", s, arg)
 	}
 	g.emit(name+" = "+text, name)
-	g.vars = append(g.vars, variable{name, shape, false})
+	g.vars = append(g.vars, variable{name, shape, false, g.last})
 	return name
 }
 
@@ -269,16 +276,18 @@ func (g *generator) pick(xs ...string) string { return xs[g.Intn(len(xs))] }
 
 // of returns a variable of a shape, "" if there is none.
 func (g *generator) of(shape string) string {
-	var fits []string
+	var fits []variable
 	for _, v := range g.vars {
-		if !v.number && v.shape == shape {
-			fits = append(fits, v.name)
+		if !v.number && v.shape == shape && (g.want == "" || v.dtype == g.want) {
+			fits = append(fits, v)
 		}
 	}
 	if len(fits) == 0 {
 		return ""
 	}
-	return fits[g.Intn(len(fits))]
+	v := fits[g.Intn(len(fits))]
+	g.last = v.dtype
+	return v.name
 }
 
 // tensor returns a variable of a shape; it makes one if need be.
@@ -293,14 +302,14 @@ func (g *generator) tensor(shape string) string {
 func (g *generator) add(shape, text string) string {
 	name := g.name()
 	g.emit(name+" = "+text, name)
-	g.vars = append(g.vars, variable{name, shape, false})
+	g.vars = append(g.vars, variable{name, shape, false, g.last})
 	return name
 }
 
 func (g *generator) number(text string) {
 	name := g.name()
 	g.emit(name+" = "+text, name)
-	g.vars = append(g.vars, variable{name, "", true})
+	g.vars = append(g.vars, variable{name, "", true, ""})
 }
 
 func (g *generator) scalar() string {
@@ -332,13 +341,20 @@ func (g *generator) tableOp() {
 	t := ts[g.Intn(len(ts))]
 	code := t.code
 	first := ""
+	if g.Intn(10) < 5 { // nearly every op takes float32 and float64
+		g.want = g.pick("float32", "float32", "float64", "bfloat16")
+	}
 	for i := len(t.shapes) - 1; i >= 0; i-- {
 		v := g.tensor(t.shapes[i])
 		if i == 0 {
 			first = v
 		}
+		if g.Intn(10) < 8 {
+			g.want = g.last
+		}
 		code = strings.ReplaceAll(code, fmt.Sprintf("$%d", i), v)
 	}
+	g.want = ""
 	g.ops = append(g.ops, t.op)
 	_ = first
 	switch {
@@ -355,7 +371,7 @@ func (g *generator) tableOp() {
 		}
 		g.emit(left+" = "+code, names...)
 		for i, s := range t.out {
-			g.vars = append(g.vars, variable{names[i], s, false})
+			g.vars = append(g.vars, variable{names[i], s, false, g.last})
 		}
 	default:
 		g.add(t.out[0], code)
@@ -555,7 +571,7 @@ func (g *generator) branch() {
 	g.inside = "    "
 	g.emit(target+" = "+value(), target)
 	g.inside = ""
-	g.vars = append(g.vars[:saved], variable{target, s, false})
+	g.vars = append(g.vars[:saved], variable{target, s, false, g.last})
 }
 
 func (g *generator) tensorOutside(shape, other string) string {

@@ -284,6 +284,9 @@ func (e *evaluator) moduleCall(x *python.Call, m *Value, a *args) *Value {
 	if fact, ok := torch.Module(m.Name); ok && !fact.HasParams() && len(a.pos) > 1 { // a loss
 		if op, ok := torch.Lookup(functional(base)); ok {
 			v := e.apply(x, op, op.Name, e.file.Text(x.Func.Pos()), nil, nil, a)
+			for len(m.From) > 0 { // behind .to()
+				m = m.From[0]
+			}
 			if c, ok := m.At.(*python.Call); ok && v.Kind == KindTensor && len(c.Args) > 0 {
 				v.Rank, v.ndim = dtype.RankUnknown, 0 // reduction= may be given
 			}

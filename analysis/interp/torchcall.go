@@ -226,7 +226,9 @@ func (e *evaluator) factory(x *python.Call, name string, fact *torch.FactoryFact
 			for _, p := range a.pos[:min(2, len(a.pos))] {
 				switch {
 				case p.tensorish():
-					return e.created(x, name, p.Tensor().DType, p.Rank, a)
+					v := e.created(x, name, p.Tensor().DType, p.Rank, a)
+					e.judge(x, refusesDType(fact, v.DType, true))
+					return v
 				case p.Kind != KindNumber:
 					t = dtype.Unknown
 				}
@@ -503,6 +505,9 @@ func (e *evaluator) like(x *python.Call, name string, a *args) *Value {
 		}
 	} else if len(v.Tensor().DType.Roots()) > 0 {
 		e.propagates(x)
+	}
+	if f, ok := torch.Factory(name); ok {
+		e.judge(x, refusesDType(f, r.DType, true))
 	}
 	return r
 }

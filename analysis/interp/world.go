@@ -117,6 +117,8 @@ func (e *evaluator) world(op *torch.Op, parts []part, given dtype.Type, dim, one
 		p := &parts[i]
 		c := p.fact.Class
 		switch {
+		case base == "prelu" && parts[0].d == dtype.BFloat16 && parts[0].rank == dtype.RankDim:
+			c = torch.Follows // takes weights of any floating dtype; run in 1.13
 		case base == "prelu": // "Found dtype Double but expected Float", whatever the ranks; run in 1.13
 			c = torch.Raise
 		case c == torch.Unmeasured && integerOnly(op):
@@ -224,6 +226,9 @@ func (e *evaluator) world(op *torch.Op, parts []part, given dtype.Type, dim, one
 	}
 	if !measured && d.Category() <= dtype.CatInt && !contains(op.NotCPU, d) {
 		// The sampled value did not fit into the dtype; int64 tells.
+		if strings.Contains(base, "dropout") { // droppedIntegers tells
+			outs, measured = []dtype.DType{d}, true
+		}
 		if o, ok := cells[dtype.Int64]; ok && len(o) == 1 && o[0] == dtype.Int64 {
 			outs, measured = []dtype.DType{d}, true
 		}
