@@ -14,10 +14,8 @@ type template struct {
 	op     string   // canonical name
 	code   string   // with $0, $1, … for the operands
 	shapes []string // of the operands: "4,4", "4", ""
-	ids    []bool   // operands that hold indices and stay int64
 	out    []string // shapes of the results, in float32
 	tuple  bool
-	inout  bool // writes its first operand
 }
 
 // values are the arguments to try for a parameter that is no floating tensor.
@@ -45,11 +43,6 @@ func skipped(name string) bool {
 		}
 	}
 	return strings.HasPrefix(base, "__")
-}
-
-// index reports whether a parameter holds indices.
-func indexName(n string) bool {
-	return n == "index" || n == "indices" || n == "target" && false
 }
 
 // candidates are calls of an op that may work.
@@ -85,7 +78,6 @@ func candidates(name string) []template {
 			choices := [][]string{{}}
 			operands := 0
 			ok := true
-			var tail []int
 			for i := 0; i <= upTo+extra && ok; i++ {
 				p := params[i]
 				var opts []string
@@ -103,7 +95,6 @@ func candidates(name string) []template {
 						ok = false
 					}
 				}
-				tail = append(tail, i)
 				var next [][]string
 				for _, c := range choices {
 					for _, o := range opts {
@@ -177,7 +168,6 @@ type generator struct {
 	lines     []line
 	vars      []variable
 	n         int
-	depth     int // nesting
 	conds     int
 	ops       []string
 	tags      map[string]bool
@@ -519,15 +509,6 @@ func (g *generator) statement() {
 	default:
 		g.autocast()
 	}
-}
-
-// block runs f with more indentation and forgets what it made.
-func (g *generator) block(n int) {
-	g.inside = "    "
-	for range n {
-		g.statement()
-	}
-	g.inside = ""
 }
 
 func (g *generator) branch() {

@@ -44,6 +44,12 @@ func (e *evaluator) augmented(s *python.Assign) {
 					no = negativePower(x.DType, y)
 				}
 				e.judge(s, no)
+				e.narrowSurvivors(target, s.Value)
+				if v, ok := target.(*python.Name); ok && no.text != "" && !no.certain {
+					if n, ok := e.get(v.ID); ok && n.Kind == KindTensor {
+						x = n
+					}
+				}
 			}
 		}
 		if s.Op == "@" {

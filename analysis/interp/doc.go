@@ -38,6 +38,20 @@
 // cannot say what a branch on a dtype makes of them. A recursive call, a
 // generator, a coroutine and a Triton kernel give an open value.
 //
+// A call whose arguments are known without any root is evaluated with them, at
+// most four calls deep and sixteen times a function, under the caller's autocast
+// region; an instance made in sight has what its __init__ left. Such an
+// evaluation records nothing but what the call gives and that it raises.
+//
+// # Measured operations
+//
+// An operation whose operands are known without any root is applied by the
+// table, in every combination of their alternatives: autocast's casts, what must
+// be equal, what promotes with the number of dimensions in mind, the kernel. What
+// PyTorch refuses is a Raise; a missing CPU kernel for half precision makes one
+// that is not certain. With roots, an operation keeps, promotes or agrees as all
+// floating dtypes do.
+//
 // # Classes
 //
 // __init__ is evaluated first; what it leaves in self is known in the other
@@ -66,7 +80,7 @@
 // # What it does not do
 //
 // It does not follow imports beyond recognising PyTorch's and NumPy's names,
-// compute shapes or values, run anything, or track aliases between names. An Op
+// compute sizes or values, run anything, or track aliases between names. An Op
 // says what is known of an operand whoever calls, not what one caller makes of
 // it. It does no I/O, reports no errors, and judges nothing: a Facts with an
 // operation that must fail is not yet a finding.

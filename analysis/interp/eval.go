@@ -48,6 +48,9 @@ type evaluator struct {
 	// inlining is set while a callee is evaluated with a call's arguments.
 	inlining    *inlining
 	inlineDepth int
+	// survivors are the types of the operands of the operation settled last on
+	// the paths that it does not refuse; nil if it refuses none or all.
+	survivors []dtype.Type
 	// scopeNames are the names in scope while the variables are scopeRoot.
 	scopeRoot  *binding
 	scopeNames map[string]*Value

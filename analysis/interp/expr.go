@@ -673,6 +673,7 @@ func (e *evaluator) arith(at python.Node, op string, xe python.Expr, x *Value, y
 				no = negativePower(outs[0], y)
 			}
 			e.judge(at, no)
+			e.narrowSurvivors(xe, ye)
 			if len(outs) == 1 && !outs[0].Empty() {
 				t = outs[0]
 			}

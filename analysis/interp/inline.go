@@ -215,6 +215,27 @@ func (v *Value) madeAttr(name string) (*Value, bool) {
 	return nil, false
 }
 
+// parameters is the dtype of the parameters of an instance made in sight, as
+// far as its attributes show them all.
+func (v *Value) parameters() dtype.Type {
+	if !v.fresh || !v.DType.Empty() {
+		return v.DType
+	}
+	t := dtype.Type{}
+	for _, m := range v.Class.made {
+		switch {
+		case m.Kind == KindModule, m.Kind == KindTensor && m.Op == "torch.nn.Parameter":
+			t = dtype.Join(t, m.DType)
+		case m.Kind == KindOpen, m.Kind == KindInstance, m.Kind == KindUnknown:
+			return dtype.Unknown
+		}
+	}
+	if len(t.Alternatives()) > 1 || v.Class.base() != nil {
+		return dtype.Unknown
+	}
+	return t
+}
+
 // follows reports whether a tensor attribute is converted with its module.
 func follows(v *Value) bool { return v.Op == "torch.nn.Parameter" || v.Op == "register_buffer" }
 

@@ -78,6 +78,9 @@ func (e *evaluator) methodCall(x *python.Call, m *Value, a *args) *Value {
 			}
 			return &Value{Kind: KindNone}
 		case "parameters":
+			if t := recv.parameters(); closed(t) {
+				return &Value{Kind: KindSequence, Elem: &Value{Kind: KindTensor, DType: t, At: x, How: HowAttr, Op: "parameters()"}}
+			}
 			return &Value{Kind: KindSequence, Elem: e.open(x, e.file.Text(x.Pos()))}
 		}
 	case KindSequence:

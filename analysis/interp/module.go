@@ -145,6 +145,9 @@ func (e *evaluator) moduleWorld(fact *torch.ModuleFact, in, params dtype.Type) (
 		}
 		return in, ds, no, true
 	}
+	if d == dtype.Float16 && strings.HasSuffix(strings.TrimRight(base, "123d"), "Dropout") { // in training
+		r.NotCPU = true
+	}
 	switch {
 	case r.NotCPU && d.Half():
 		outs := r.Out

@@ -149,18 +149,26 @@ func (e *evaluator) torchCall(x *python.Call, name string, a *args) *Value {
 		return &Value{Kind: KindDType, DType: e.deflt}
 	case "torch.get_autocast_gpu_dtype", "torch.get_autocast_dtype", "torch.get_autocast_cpu_dtype":
 		return &Value{Kind: KindDType, DType: dtype.Of(e.rootAt(x, "autocast", dtype.Floating))}
-	case "torch.promote_types", "torch.result_type":
+	case "torch.numel":
+		return e.pyInt()
+	case "torch.result_type":
 		if len(a.pos) == 2 {
-			var ts []dtype.Type
-			for _, p := range a.pos {
-				t, _ := dtypeOf(p)
-				if p.tensorish() {
-					t = p.Tensor().DType
-				}
-				ts = append(ts, t)
+			l, okL := a.pos[0].operand()
+			r, okR := a.pos[1].operand()
+			if okL && okR {
+				return &Value{Kind: KindDType, DType: dtype.ResultOf(l, r)}
 			}
-			return &Value{Kind: KindDType, DType: dtype.Combine(ts[0], ts[1])}
 		}
+		return &Value{Kind: KindDType, DType: dtype.Unknown}
+	case "torch.promote_types":
+		if len(a.pos) == 2 {
+			l, okL := dtypeOf(a.pos[0])
+			r, okR := dtypeOf(a.pos[1])
+			if okL && okR {
+				return &Value{Kind: KindDType, DType: dtype.Combine(l, r)}
+			}
+		}
+		return &Value{Kind: KindDType, DType: dtype.Unknown}
 	case "torch.finfo", "torch.iinfo", "torch.device":
 		if base == "device" {
 			return &Value{Kind: KindDevice}
@@ -603,7 +611,10 @@ func (e *evaluator) matmul(at python.Node, written, name string, xe python.Expr,
 		}
 		return e.open(at, e.file.Text(at.Pos()))
 	}
-	op, _ := torch.Lookup("torch.matmul")
+	op, ok := torch.Lookup(name)
+	if !ok {
+		op, _ = torch.Lookup("torch.matmul")
+	}
 	return e.refuse(at, op, name, written, "", Operand{Expr: xe, Value: x.Tensor(), Name: "input"}, Operand{Expr: ye, Value: y.Tensor(), Name: "other"})
 }
 
@@ -627,6 +638,9 @@ func (e *evaluator) refuse(at python.Node, op *torch.Op, name, written, equation
 	cast := false
 	if outs, no, ok := e.settleAll(op, operands); ok {
 		e.judge(at, no)
+		if len(operands) == 2 {
+			e.narrowSurvivors(operands[0].Expr, operands[1].Expr)
+		}
 		if len(outs) == 1 && !outs[0].Empty() {
 			cast = !v.DType.Equal(outs[0]) && e.region().State == AutocastOn
 			v.DType = outs[0]
@@ -637,7 +651,7 @@ func (e *evaluator) refuse(at python.Node, op *torch.Op, name, written, equation
 			e.judge(at, differ(written, operands))
 		}
 	}
-	if len(operands) == 2 && op != nil && op.Name == "torch.matmul" {
+	if len(operands) == 2 && op != nil && slices.Contains([]string{"torch.matmul", "torch.mm", "torch.bmm", "torch.mv", "torch.dot"}, op.Name) {
 		if n, ok := matmulDims(operands[0].Value, operands[1].Value); ok {
 			v.withDims(n, true)
 		}
@@ -960,9 +974,16 @@ func (e *evaluator) apply(x *python.Call, op *torch.Op, name, written string, re
 	settled, no, exact := e.settle(op, takes, set, dimGiven, withoutIndices(op, a, recv))
 	if exact {
 		if no.text == "" && strings.Contains(name, "dropout") {
-			no = droppedIntegers(op, a, recv != nil, operands)
+			no = dropped(op, a, recv != nil, operands)
 		}
 		e.judge(x, no)
+		if len(operands) == len(takes) {
+			list := make([]python.Expr, len(operands))
+			for i, o := range operands {
+				list[i] = o.Expr
+			}
+			e.narrowSurvivors(list...)
+		}
 		if n := len(settled); n > 0 {
 			width = n
 		}
@@ -1047,15 +1068,18 @@ func (e *evaluator) apply(x *python.Call, op *torch.Op, name, written string, re
 	return result
 }
 
-// droppedIntegers is the refusal of integers by dropout in training, which
+// dropped is the refusal of float16 (no bernoulli_ kernel on the CPU; run in
+// 1.13) and of integers by dropout in training, which
 // scales what it keeps: "result type Float can't be cast to the desired output
 // type Long". Out of training it passes them on.
-func droppedIntegers(op *torch.Op, a *args, method bool, operands []Operand) refusal {
+func dropped(op *torch.Op, a *args, method bool, operands []Operand) refusal {
 	if len(operands) == 0 {
 		return refusal{}
 	}
 	low, high := operands[0].Value.DType.Categories()
-	if low != high || low > dtype.CatInt || op.Name == "torch.native_dropout" {
+	d, exact := operands[0].Value.DType.Exact()
+	half := exact && d == dtype.Float16
+	if !half && (low != high || low > dtype.CatInt) || op.Name == "torch.native_dropout" {
 		return refusal{}
 	}
 	for _, name := range []string{"training", "train"} {
@@ -1063,9 +1087,13 @@ func droppedIntegers(op *torch.Op, a *args, method bool, operands []Operand) ref
 		if i < 0 {
 			continue
 		}
-		if v, _ := a.arg(i, name); v != nil && (!v.Known || v.Text == "False") {
-			return refusal{}
+		v, _ := a.arg(i, name)
+		if v != nil && (!v.Known || v.Text == "False") || v == nil && strings.Contains(op.Name, "alpha_dropout") {
+			return refusal{} // training=False is the default of the alpha forms
 		}
+	}
+	if half {
+		return refusal{text: fmt.Sprintf("%s has no kernel for float16 on the CPU in %s", baseName(op.Name), op.Version)}
 	}
 	return refusal{text: fmt.Sprintf("%s refuses %s", baseName(op.Name), operands[0].Value.DType), certain: true}
 }

@@ -2,9 +2,11 @@ package interp
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/dtypebot/dtypebot/analysis/dtype"
+	"github.com/dtypebot/dtypebot/analysis/python"
 	"github.com/dtypebot/dtypebot/analysis/torch"
 )
 
@@ -43,7 +45,14 @@ func (e *evaluator) settle(op *torch.Op, takes []taken, given dtype.Type, dim, o
 			ranks = []dtype.Rank{dtype.RankDim, dtype.RankZero}
 		}
 		var next [][]part
+		twin := slices.IndexFunc(takes[:i], func(o taken) bool { return o.value == takes[i].value })
 		for _, w := range worlds {
+			if twin >= 0 && v.Kind == KindTensor { // x @ x: the same alternative on both sides
+				p := w[twin]
+				p.fact, p.soft = takes[i].fact, takes[i].soft
+				next = append(next, append(append([]part(nil), w...), p))
+				continue
+			}
 			for _, a := range t.Alternatives() {
 				ds, _ := a.In(nil, dtype.Float32)
 				for _, rank := range ranks {
@@ -57,6 +66,7 @@ func (e *evaluator) settle(op *torch.Op, takes []taken, given dtype.Type, dim, o
 		}
 	}
 	refused, certain, width := 0, 0, -1
+	survivors := make([]dtype.Type, len(takes))
 	for _, w := range worlds {
 		outs, no, known := e.world(op, w, given, dim, one)
 		if !known {
@@ -70,6 +80,9 @@ func (e *evaluator) settle(op *torch.Op, takes []taken, given dtype.Type, dim, o
 				continue
 			}
 		}
+		for i, p := range w {
+			survivors[i] = dtype.Join(survivors[i], p.t)
+		}
 		if width < 0 {
 			width = len(outs)
 			results = make([]dtype.Type, width)
@@ -82,7 +95,32 @@ func (e *evaluator) settle(op *torch.Op, takes []taken, given dtype.Type, dim, o
 		}
 	}
 	r.certain = refused > 0 && certain == len(worlds)
+	e.survivors = nil
+	if certain > 0 && !r.certain && (e.stop || e.inlining != nil) {
+		e.survivors = survivors
+	}
 	return results, r, true
+}
+
+// narrowSurvivors narrows the operands of an operation that is refused on some
+// paths to what they are on the others: behind it only those go on.
+func (e *evaluator) narrowSurvivors(operands ...python.Expr) {
+	types := e.survivors
+	e.survivors = nil
+	if len(types) != len(operands) {
+		return
+	}
+	for i, x := range operands {
+		path, ok := dotted(x)
+		if !ok || types[i].Empty() {
+			continue
+		}
+		if v, ok := e.frame.vars.get(path); ok && v.Kind == KindTensor && closed(v.DType) && !v.DType.Equal(types[i]) {
+			n := v.derived(x, HowKeep, "accepted", v)
+			n.DType = types[i]
+			e.frame.vars.set(path, n)
+		}
+	}
 }
 
 // world applies an op in one world.
@@ -221,12 +259,15 @@ func (e *evaluator) world(op *torch.Op, parts []part, given dtype.Type, dim, one
 		cells = op.WithDim
 	}
 	outs, measured := cells[d]
+	if base == "matrix_power" && d == dtype.BFloat16 { // sampled with powers below 0 only; run in 1.13
+		outs, measured = []dtype.DType{d}, true
+	}
 	if measured && lacksKernel(base, d) {
 		return outsOf(outs, d, t), refusal{text: fmt.Sprintf("%s has no kernel for %s on the CPU in %s", base, d, op.Version), certain: !d.Half()}, true
 	}
 	if !measured && d.Category() <= dtype.CatInt && !contains(op.NotCPU, d) {
 		// The sampled value did not fit into the dtype; int64 tells.
-		if strings.Contains(base, "dropout") { // droppedIntegers tells
+		if strings.Contains(base, "dropout") { // dropped tells
 			outs, measured = []dtype.DType{d}, true
 		}
 		if o, ok := cells[dtype.Int64]; ok && len(o) == 1 && o[0] == dtype.Int64 {
@@ -386,7 +427,7 @@ func subtracts(base string) bool {
 	switch base {
 	case "sub", "sub_", "subtract", "subtract_", "rsub", "__sub__", "__isub__", "__rsub__":
 		return true
-	case "dist", "pairwise_distance", "l1_loss", "margin_ranking_loss", "trapezoid", "trapz", "cumulative_trapezoid": // subtract one from the other; run in 1.13
+	case "dist", "pairwise_distance", "l1_loss", "margin_ranking_loss", "triplet_margin_loss", "trapezoid", "trapz", "cumulative_trapezoid": // subtract one from the other; run in 1.13
 		return true
 	}
 	return false
@@ -403,10 +444,16 @@ type taken struct {
 // one: empty or one-element tensors. Run in 1.13 with four elements.
 func lacksKernel(base string, d dtype.DType) bool {
 	switch base {
-	case "topk", "kthvalue", "inner", "matrix_power":
+	case "topk", "kthvalue", "matrix_power":
 		return d == dtype.Float16 || d == dtype.Bool
+	case "inner":
+		return d == dtype.Float16
+	case "histogram", "pdist":
+		return d.Half()
 	case "isin":
 		return d.Half() || d == dtype.Bool
+	case "matrix_norm":
+		return d.Half()
 	}
 	return false
 }
