@@ -75,7 +75,20 @@ func (e *evaluator) resultDims(op *torch.Op, tensors []*Value, a *args, method, 
 	if !method && len(rest) > 0 {
 		rest = rest[1:]
 	}
+	switch base := baseName(op.Name); {
+	case writesFirst(op) && base != "squeeze_" && base != "unsqueeze_" && base != "resize_" && base != "set_":
+		return n, known
+	case len(tensors) > 1 && op.WithDim != nil: // max(x, y)
+		return maxDims(tensors)
+	}
 	switch baseName(op.Name) {
+	case "kthvalue", "mode": // the last dimension unless another is given
+		if !dim && len(a.kw) == 0 {
+			return max(n-1, 0), known
+		}
+	case "vecdot":
+		m, ok := maxDims(tensors)
+		return m - 1, ok && m > 0
 	case "view", "reshape", "expand", "broadcast_to", "view_copy", "expand_copy":
 		return sizeDims(rest)
 	case "repeat", "tile":

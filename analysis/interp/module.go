@@ -269,6 +269,7 @@ func (e *evaluator) moduleMethod(x *python.Call, recv *Value, recvExpr python.Ex
 func (e *evaluator) moduleCall(x *python.Call, m *Value, a *args) *Value {
 	base := strings.TrimPrefix(m.Name, "torch.nn.")
 	in, inExpr := a.arg(0, "input", "query", "src")
+	e.judge(x, refusal{})
 	if base == "Sequential" && len(m.Elems) > 0 && in != nil && in.tensorish() {
 		v := in.Tensor()
 		for _, el := range m.Elems {
@@ -320,7 +321,7 @@ func (e *evaluator) moduleStep(x *python.Call, m, in *Value, inExpr python.Expr,
 		return e.open(x, e.file.Text(x.Pos()))
 	}
 	outs, no, exact := e.settleModule(fact, in.DType, m.DType)
-	if exact {
+	if exact && no.text != "" {
 		e.judge(x, no)
 	}
 	var v *Value

@@ -267,7 +267,7 @@ func (e *evaluator) world(op *torch.Op, parts []part, given dtype.Type, dim, one
 	}
 	if !measured && d.Category() <= dtype.CatInt && !contains(op.NotCPU, d) {
 		// The sampled value did not fit into the dtype; int64 tells.
-		if strings.Contains(base, "dropout") { // dropped tells
+		if strings.Contains(base, "dropout") && base != "native_dropout" || strings.HasPrefix(base, "bernoulli") && len(parts) > 1 { // dropped tells; bernoulli with p takes any
 			outs, measured = []dtype.DType{d}, true
 		}
 		if o, ok := cells[dtype.Int64]; ok && len(o) == 1 && o[0] == dtype.Int64 {
@@ -452,8 +452,6 @@ func lacksKernel(base string, d dtype.DType) bool {
 		return d.Half()
 	case "isin":
 		return d.Half() || d == dtype.Bool
-	case "matrix_norm":
-		return d.Half()
 	}
 	return false
 }
