@@ -17,7 +17,7 @@ import (
 // All returns the catalogue, sorted by name.
 func All() []*analysis.Rule {
 	all := []*analysis.Rule{
-		bf16ToNumPy, castWithoutEffect, clipBeforeUnscale, constantOutOfRange, dtypeComparedWithText, factoryWithoutDType, indexedWriteMixed, matmulMixedDType, numpyFloat64Leak, positionsInHalf, promotedOperand,
+		bf16ToNumPy, castWithoutEffect, clipBeforeUnscale, constantOutOfRange, dtypeComparedWithText, factoryWithoutDType, idsThroughFloat, indexedWriteMixed, matmulMixedDType, numpyFloat64Leak, positionsInHalf, promotedOperand, unsupportedOpForHalf,
 	}
 	slices.SortFunc(all, func(a, b *analysis.Rule) int { return strings.Compare(a.Name, b.Name) })
 	return all
