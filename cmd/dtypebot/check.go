@@ -14,6 +14,7 @@ import (
 
 	"github.com/dtypebot/dtypebot/analysis"
 	"github.com/dtypebot/dtypebot/analysis/check"
+	"github.com/dtypebot/dtypebot/analysis/rules"
 	"github.com/dtypebot/dtypebot/suggestions"
 	"github.com/dtypebot/dtypebot/suggestions/report"
 )
@@ -31,8 +32,8 @@ type checkOptions struct {
 func newCheck() *cobra.Command { return checkCommand(nil) }
 
 // checkCommand returns the verb with other rules than the catalogue's.
-func checkCommand(rules []*analysis.Rule) *cobra.Command {
-	o := checkOptions{rules: rules}
+func checkCommand(only []*analysis.Rule) *cobra.Command {
+	o := checkOptions{rules: only}
 	cmd := &cobra.Command{
 		Use:   "check [PATH…]",
 		Short: "Find mixed dtypes in files, in a diff, or in what a branch changed",
@@ -72,8 +73,8 @@ The exit status is 0 if there is nothing at or above --min-confidence (with
 	f.StringVar(&o.root, "root", "", "folder that paths are relative to (default: the repository's root, else the current folder)")
 	f.StringVar(&o.diff, "diff", "", "report only what this unified diff brings in; - reads standard input")
 	f.StringVar(&o.base, "base", "", "report only what was changed since the common ancestor with this revision")
-	f.StringVar(&o.format, "format", "text", "text or json")
-	f.StringVar(&o.confidence, "min-confidence", string(analysis.Likely), "certain, likely or possible: what text shows and the exit status counts")
+	f.StringVar(&o.format, "format", "text", "text, json, sarif, rdjson (reviewdog) or github (workflow commands)")
+	f.StringVar(&o.confidence, "min-confidence", string(analysis.Likely), "certain, likely or possible: what is shown (json shows all) and the exit status counts")
 	f.StringVar(&o.color, "color", "auto", "auto, always or never")
 	f.BoolVar(&o.fix, "fix", false, "apply the safe suggestions")
 	f.BoolVar(&o.unsafe, "unsafe-fixes", false, "with --fix, apply the unsafe suggestions too")
@@ -119,13 +120,26 @@ func (o checkOptions) run(ctx context.Context, paths []string, stdin io.Reader, 
 		fixed = fmt.Sprintf("applied %s in %s", plural(n, "suggestion"), plural(m, "file"))
 	}
 
-	in := report.Input{Files: files, Report: found, Plan: plan}
-	if o.format == "json" {
+	in := report.Input{Files: files, Report: found, Plan: plan, Least: least, Rules: o.ran(), Version: version}
+	remarks := false // whether the format leaves the run's remarks to standard error
+	switch o.format {
+	case "json":
+		in.Least = "" // programs choose for themselves
 		err = report.JSON(stdout, in)
-	} else {
-		in.Least = least
-		err = report.Text(stdout, in, color)
-		for _, n := range found.Notes {
+	case "sarif":
+		err = report.SARIF(stdout, in)
+	case "rdjson":
+		err, remarks = report.RDJSON(stdout, in), true
+		for _, s := range found.Skipped {
+			fmt.Fprintf(stderr, "skipped %q: %s\n", s.Path, s.Reason)
+		}
+	case "github":
+		err = report.GitHub(stdout, in)
+	default:
+		err, remarks = report.Text(stdout, in, color), true
+	}
+	for _, n := range found.Notes {
+		if remarks {
 			fmt.Fprintf(stderr, "%s: %s\n", place(n), n.Text)
 		}
 	}
@@ -143,14 +157,20 @@ func (o checkOptions) run(ctx context.Context, paths []string, stdin io.Reader, 
 	return nil
 }
 
+// ran returns the rules that the check runs.
+func (o checkOptions) ran() []*analysis.Rule {
+	if o.rules != nil {
+		return o.rules
+	}
+	return slices.DeleteFunc(rules.All(), func(r *analysis.Rule) bool { return r.Preview })
+}
+
 // valid checks the flags that need no file.
 func (o checkOptions) valid() (report.Color, error) {
 	switch o.format {
-	case "text", "json":
-	case "sarif", "rdjson", "github":
-		return "", fmt.Errorf("--format %s comes later; text and json are there", o.format)
+	case "text", "json", "sarif", "rdjson", "github":
 	default:
-		return "", fmt.Errorf("--format %q: want text or json", o.format)
+		return "", fmt.Errorf("--format %q: want text, json, sarif, rdjson or github", o.format)
 	}
 	if analysis.Confidence(o.confidence).Rank() == 0 {
 		return "", fmt.Errorf("--min-confidence %q: want certain, likely or possible", o.confidence)

@@ -106,14 +106,11 @@ func (p *printer) comment(c suggestions.Comment) {
 	}
 	p.line(p.bold(fmt.Sprintf("%s:%d:%d", safe(c.Path), lead.Start.Line, lead.Start.Column)) + "  " +
 		p.in16(string(c.Severity()), severity) + p.dim(", "+string(c.Confidence())) + "  " + p.dim(lead.Rule))
-	p.wrapped("  ", plain(lead.Message))
-	for _, f := range append(slices.Clone(c.Findings[1:]), c.Needs...) {
-		if f.Message != lead.Message || f.Start.Line != lead.Start.Line {
-			// What follows the first paragraph is about the fix, as above.
-			paragraph, _, _ := strings.Cut(plain(f.Message), "\n\n")
+	for i, paragraph := range said(c) {
+		if i > 0 {
 			p.line("")
-			p.wrapped("  ", fmt.Sprintf("Line %d, too (%s): %s", f.Start.Line, f.Rule, paragraph))
 		}
+		p.wrapped("  ", paragraph)
 	}
 	p.line("")
 	if s := c.Suggestion; s != nil {
