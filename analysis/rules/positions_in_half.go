@@ -139,7 +139,11 @@ func positions(p *analysis.Pass, call *python.Call) {
 		case v.Make.Name == "torch.linspace" && spaced(p, end, steps):
 			f.Message = fmt.Sprintf("Positions one apart, up to %s, in the dtype of %s. With %s in %s, positions beyond %d are rounded and neighbours become equal.", code(p.Tree.Text(end.Pos())), code(x), code(x), d, integersTo(d))
 		case v.Make.Name == "torch.arange" && frequencies != nil:
-			f.Message = fmt.Sprintf("Frequencies in the dtype of %s: with %s in %s the angles are rounded by whole turns before they reach %s.", code(x), code(x), d, code(p.Tree.Text(frequencies.Pos())))
+			bits := 8
+			if d == dtype.Float16 {
+				bits = 11
+			}
+			f.Message = fmt.Sprintf("Frequencies in the dtype of %s: with %s in %s the angles are rounded to %d bits before they reach %s, for the high ones by a good part of a turn.", code(x), code(x), d, bits, code(p.Tree.Text(frequencies.Pos())))
 			f.Because = append(f.Because, p.Reason(frequencies.Pos(), fmt.Sprintf("%s takes them as angles", code(p.Tree.Text(frequencies.Pos())))))
 		default:
 			return

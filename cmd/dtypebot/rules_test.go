@@ -44,7 +44,7 @@ func TestRulesVerb(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, part := range []string{r.Name, r.Doc[:40], "\n  -", "\n  +", "Silent\n", "ignore[" + r.Name + "]"} {
+		for _, part := range []string{r.Name, r.Doc[:40], "\n  +", "Silent\n", "ignore[" + r.Name + "]"} {
 			if !strings.Contains(page, part) {
 				t.Errorf("the page of %s has no %q", r.Name, part)
 			}
