@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf16"
+	"unicode/utf8"
 
 	"github.com/dtypebot/dtypebot/analysis"
 	"github.com/dtypebot/dtypebot/analysis/check"
@@ -73,9 +74,12 @@ func (in Input) comments() []suggestions.Comment {
 	})
 }
 
-// ready reports whether a comment's suggestion may be applied by a click.
+// ready reports whether a comment's suggestion may be applied by a click, and
+// whether JSON can carry it: text that is not UTF-8 would come out changed.
 func ready(c suggestions.Comment) bool {
-	return c.Suggestion != nil && c.Suggestion.Safety == analysis.Safe && c.Unproven == ""
+	s := c.Suggestion
+	return s != nil && s.Safety == analysis.Safe && c.Unproven == "" &&
+		!slices.ContainsFunc(s.Replacement, func(l string) bool { return !utf8.ValidString(l) })
 }
 
 // said returns what a comment says of its findings, in paragraphs.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"flag"
+	"io"
 	"os"
 	"strings"
 	"testing"
@@ -239,7 +240,12 @@ type broken struct{}
 func (broken) Write([]byte) (int, error) { return 0, os.ErrClosed }
 
 func TestWriteErrorsAreReported(t *testing.T) {
-	if Text(broken{}, example(), Never) == nil || JSON(broken{}, example()) == nil {
-		t.Error("a broken pipe goes unnoticed")
+	for name, write := range map[string]func(io.Writer, Input) error{
+		"text": func(w io.Writer, in Input) error { return Text(w, in, Never) },
+		"json": JSON, "sarif": SARIF, "rdjson": RDJSON, "github": GitHub,
+	} {
+		if write(broken{}, example()) == nil {
+			t.Errorf("%s: a broken pipe goes unnoticed", name)
+		}
 	}
 }
