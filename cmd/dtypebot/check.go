@@ -54,6 +54,10 @@ them.
 
 PATHs narrow --diff and --base to these files and folders.
 
+--format sarif is for code scanning, rdjson for reviewdog, and github makes
+annotations in GitHub Actions. Files that were skipped and remarks on the run
+are in sarif and github; with text and rdjson they are on standard error.
+
 With --fix safe suggestions are written to the files. What is printed is what
 was found before.
 

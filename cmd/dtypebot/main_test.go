@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -85,6 +87,10 @@ func TestScripts(t *testing.T) {
 		}
 		t.Skip("git is missing: apt-get install git")
 	}
+	readme, err := os.ReadFile(filepath.Join("..", "..", "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
@@ -114,6 +120,19 @@ func TestScripts(t *testing.T) {
 				if got != args[0] {
 					ts.Fatalf("exit status %s, want %s", got, args[0])
 				}
+			},
+			// readme FILE PATTERN writes the one "run:" of README.md that matches, as
+			// for a pull request to main.
+			"readme": func(ts *testscript.TestScript, neg bool, args []string) {
+				if neg || len(args) != 2 {
+					ts.Fatalf("usage: readme FILE PATTERN")
+				}
+				found := regexp.MustCompile(`(?m)^ +- run: (`+args[1]+`.*)$`).FindAllStringSubmatch(string(readme), -1)
+				if len(found) != 1 {
+					ts.Fatalf("README.md has %d steps that match %q", len(found), args[1])
+				}
+				step := strings.ReplaceAll(found[0][1], "${{ github.base_ref }}", "main")
+				ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(step+"\n"), 0o600))
 			},
 			// crlf FILE… turns the line ends of files into "\r\n".
 			"crlf": func(ts *testscript.TestScript, neg bool, args []string) {
