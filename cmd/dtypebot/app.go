@@ -22,6 +22,7 @@ import (
 	"github.com/dtypebot/dtypebot/analysis"
 	"github.com/dtypebot/dtypebot/analysis/check"
 	"github.com/dtypebot/dtypebot/bot"
+	"github.com/dtypebot/dtypebot/bot/analyser"
 	"github.com/dtypebot/dtypebot/bot/github"
 	"github.com/dtypebot/dtypebot/bot/queue"
 	"github.com/dtypebot/dtypebot/bot/store"
@@ -33,9 +34,10 @@ const (
 	// shutdownGrace is how long running reviews may go on after a signal;
 	// orchestrators kill after 30 seconds.
 	shutdownGrace = 20 * time.Second
-	// jobLimit ends a review that hangs. As the analysis has a limit of its own,
-	// which counts as a try, what takes the rest is GitHub.
-	jobLimit      = 5 * time.Minute
+	// jobLimit ends a review that hangs. As the analysis has limits of its own
+	// (analyser.Child: four minutes at worst), what takes the rest is GitHub.
+	jobLimit = 5 * time.Minute
+	// analysisLimit ends an analysis in this process.
 	analysisLimit = 2 * time.Minute
 	// answerLimit is how long open requests may go on after a signal.
 	answerLimit = 5 * time.Second
@@ -56,6 +58,8 @@ type appConfig struct {
 	Log *slog.Logger // nil discards
 	// Transport carries the requests to GitHub; nil makes one with timeouts.
 	Transport http.RoundTripper
+	// Analyse finds the mistakes; nil does it in a child process.
+	Analyse bot.Analyser
 	// Handle does a job; nil reviews the pull request.
 	Handle func(context.Context, bot.Job) error
 	// Reviewed is told of each review that was posted; may be nil. It is called
@@ -104,7 +108,11 @@ func newApp(ctx context.Context, config appConfig) (_ *app, err error) {
 		return nil, err
 	}
 	a.client = client
-	a.reviewer = &bot.Reviewer{GitHub: client, Analyse: analyse, Config: bot.Config{Engine: version}}
+	find := config.Analyse
+	if find == nil {
+		find = (&analyser.Child{Log: a.log}).Analyse
+	}
+	a.reviewer = &bot.Reviewer{GitHub: client, Analyse: find, Config: bot.Config{Engine: version}}
 	a.handle = config.Handle
 	if a.handle == nil {
 		a.handle = a.review
@@ -340,19 +348,12 @@ func (a *app) giveUp(ctx context.Context, job bot.Job, reason string) error {
 	return err
 }
 
-// analyse finds the mistakes of a pull request's files and plans the comments.
+// analyse finds the mistakes of a pull request's files and plans the comments,
+// in this process.
 func analyse(ctx context.Context, files []analysis.File, deleted []string) (check.Report, suggestions.Plan, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, analysisLimit, errSlow)
 	defer cancel()
-	options := check.Options{Deleted: deleted, Cache: check.NewCache()}
-	report := check.Run(ctx, files, options)
-	plan := suggestions.Propose(ctx, files, report, suggestions.Options{
-		Recheck: func(ctx context.Context, files []analysis.File) check.Report { return check.Run(ctx, files, options) },
-	})
-	if ctx.Err() != nil {
-		return check.Report{}, suggestions.Plan{}, context.Cause(ctx)
-	}
-	return report, plan, nil
+	return analyser.Analyse(ctx, files, deleted)
 }
 
 // errSlow ends an analysis that takes too long.

@@ -53,6 +53,9 @@ var layers = map[string]layer{
 		"analysis analysis/check analysis/rules suggestions",
 		"the review is data; whoever speaks to GitHub or NATS stands behind the interfaces that bot declares",
 	},
+	"bot/analyser": {
+		"analysis analysis/check suggestions", "it carries files to another process and answers back, and knows no pull request",
+	},
 	"bot/webhook":        {"bot", "the door checks signatures and enqueues; it must answer before anything is analysed"},
 	"bot/queue":          {"bot", "the queue carries jobs and never looks into them"},
 	"bot/store":          {"bot", "the buckets keep what the bot tells them"},

@@ -62,4 +62,5 @@ var verbs = []func() *cobra.Command{
 	newQueue,
 	newDoctor,
 	newVersion,
+	newAnalyseChild,
 }

@@ -1,0 +1,104 @@
+// Package analyser analyses the files of a pull request and plans what to say of
+// them: in this process (Analyse), or in a child of the same program (Child),
+// where a crash, a hang or a memory bomb costs the file that brought it on and
+// nothing else.
+//
+// The child gets a request on its standard input and gives an answer on its
+// standard output, both JSON; it has no environment, no files and no use for
+// either. As it is the same program there are no versions of the protocol.
+//
+// The package does not keep a hostile program in (there is no namespace, no
+// filter of system calls): what it keeps in is a program of our own that is led
+// astray by its input. It neither decides what is posted nor tries jobs again.
+package analyser
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+
+	"github.com/dtypebot/dtypebot/analysis"
+	"github.com/dtypebot/dtypebot/analysis/check"
+	"github.com/dtypebot/dtypebot/suggestions"
+)
+
+// Analyse finds the mistakes of a pull request's files and plans the comments,
+// in this process. deleted are the texts of the Python files that the change
+// deletes. When ctx ends it returns the cause.
+func Analyse(ctx context.Context, files []analysis.File, deleted []string) (check.Report, suggestions.Plan, error) {
+	options := check.Options{Deleted: deleted, Cache: check.NewCache()}
+	report := check.Run(ctx, files, options)
+	plan := suggestions.Propose(ctx, files, report, suggestions.Options{
+		Recheck: func(ctx context.Context, files []analysis.File) check.Report { return check.Run(ctx, files, options) },
+	})
+	if ctx.Err() != nil {
+		return check.Report{}, suggestions.Plan{}, context.Cause(ctx)
+	}
+	return report, plan, nil
+}
+
+// A request is what a child is asked. Texts are bytes, since JSON would replace
+// what is no UTF-8.
+type request struct {
+	Files   []requestFile
+	Deleted [][]byte
+}
+
+// A requestFile is an analysis.File with texts as bytes, which hide the embedded
+// file's.
+type requestFile struct {
+	analysis.File
+	Source, Base []byte
+}
+
+// An answer is what a child has found. It travels with escaped texts.
+type answer struct {
+	Report check.Report
+	Plan   suggestions.Plan
+}
+
+// encodeRequest writes a request down.
+func encodeRequest(files []analysis.File, deleted []string) ([]byte, error) {
+	var r request
+	for _, f := range files {
+		r.Files = append(r.Files, requestFile{f, []byte(f.Source), []byte(f.Base)})
+	}
+	for _, text := range deleted {
+		r.Deleted = append(r.Deleted, []byte(text))
+	}
+	return json.Marshal(r)
+}
+
+// decodeRequest is encodeRequest's inverse.
+func decodeRequest(in io.Reader) (files []analysis.File, deleted []string, err error) {
+	var r request
+	if err := json.NewDecoder(in).Decode(&r); err != nil {
+		return nil, nil, err
+	}
+	for _, f := range r.Files {
+		f.File.Source, f.File.Base = string(f.Source), string(f.Base)
+		files = append(files, f.File)
+	}
+	for _, text := range r.Deleted {
+		deleted = append(deleted, string(text))
+	}
+	return files, deleted, nil
+}
+
+// Serve is the child's side: it reads one request, analyses and writes the
+// answer. Confine should have been called before.
+func Serve(ctx context.Context, in io.Reader, out io.Writer) error {
+	files, deleted, err := decodeRequest(in)
+	if err != nil {
+		return fmt.Errorf("read the request: %w", err)
+	}
+	var a answer
+	if a.Report, a.Plan, err = Analyse(ctx, files, deleted); err != nil {
+		return err
+	}
+	if err := json.NewEncoder(out).Encode(a.changed(escape)); err != nil {
+		return fmt.Errorf("write the answer: %w", err)
+	}
+	return nil
+}
