@@ -67,6 +67,9 @@ func newProver(ctx context.Context, files []analysis.File, opts Options) *prover
 // that the change mends must be gone, and neither a finding nor an operation
 // that raises may be new in any file.
 func (p *prover) prove(c change) verdict {
+	if p.ctx.Err() != nil || p.runs >= p.opts.MaxProofs {
+		return verdict{flaw: undecided, why: "there was no time left to prove it"}
+	}
 	mended := make(map[string]string, len(c.edits))
 	for path, edits := range c.edits {
 		t, known := p.texts[path]
@@ -93,9 +96,6 @@ func (p *prover) prove(c change) verdict {
 			return verdict{flaw: unparsable, why: "the result would not parse"}
 		}
 		mended[path] = after
-	}
-	if p.ctx.Err() != nil || p.runs >= p.opts.MaxProofs {
-		return verdict{flaw: undecided, why: "there was no time left to prove it"}
 	}
 	p.runs++
 	files := slices.Clone(p.files)

@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/dtypebot/dtypebot/analysis"
 	"github.com/dtypebot/dtypebot/analysis/check"
@@ -23,6 +24,9 @@ type Options struct {
 	// MaxLines is how many lines a suggestion may replace; 0 means 30. A longer
 	// one is hard to judge in a review.
 	MaxLines int
+	// MaxTime bounds the time for all proofs; 0 means 20 seconds. What could not
+	// be proven in that time is shown without a suggestion, and says so.
+	MaxTime time.Duration
 	// MaxProofs bounds the calls of Recheck; 0 means 400.
 	MaxProofs int
 	// CRLF says that suggestions are applied by their bytes, as check --fix
@@ -71,6 +75,11 @@ func Propose(ctx context.Context, files []analysis.File, report check.Report, op
 	if opts.MaxLines == 0 {
 		opts.MaxLines = 30
 	}
+	if opts.MaxTime == 0 {
+		opts.MaxTime = 20 * time.Second
+	}
+	ctx, cancel := context.WithTimeout(ctx, opts.MaxTime)
+	defer cancel()
 	if opts.MaxProofs == 0 {
 		opts.MaxProofs = 400
 	}

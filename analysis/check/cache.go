@@ -9,12 +9,26 @@ import (
 
 // A Cache remembers what was found out about texts, so that analysing a set of
 // files again after one of them changed costs that one file. It may be used by
-// several runs at once, all with the same rules. It only grows: its life is that
-// of one job.
+// several runs at once, all with the same rules. It keeps what comes first and
+// stops at cacheLimit: its life is that of one job.
 type Cache struct {
 	mu     sync.Mutex
+	size   int // bytes of source remembered
 	trees  map[string]*python.File
 	judged map[judgedKey]judged
+}
+
+// cacheLimit is how much source a cache remembers, in bytes. A tree takes some
+// forty times its source.
+const cacheLimit = 8 << 20
+
+// room counts a text and reports whether it still fits.
+func (c *Cache) room(source string) bool {
+	if c.size+len(source) > cacheLimit {
+		return false
+	}
+	c.size += len(source)
+	return true
 }
 
 type judgedKey struct {
@@ -41,7 +55,9 @@ func (c *Cache) parse(source string) (*python.File, error) {
 	tree, err := python.Parse(source)
 	if err == nil {
 		c.mu.Lock()
-		c.trees[source] = tree
+		if c.room(source) {
+			c.trees[source] = tree
+		}
 		c.mu.Unlock()
 	}
 	return tree, err
@@ -63,7 +79,9 @@ func (c *Cache) put(k judgedKey, j judged) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.judged[k] = j
+	if c.room(k.source) {
+		c.judged[k] = j
+	}
 }
 
 // signsKey tells signs apart as far as a rule can see them.
