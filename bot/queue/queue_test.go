@@ -70,6 +70,11 @@ func open(t testing.TB, c queue.Config, o queue.Options) *fixture {
 	if o.LeaseRetry == 0 {
 		o.LeaseRetry = 10 * time.Millisecond
 	}
+	if o.AckWait == 0 {
+		// A message that is on its way when a fetch is given up comes again
+		// after this time.
+		o.AckWait = 5 * time.Second
+	}
 	if f.q, err = queue.Open(ctx, f.srv, f.st, o); err != nil {
 		t.Fatal(err)
 	}
