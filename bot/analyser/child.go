@@ -57,6 +57,7 @@ type Child struct {
 	Log *slog.Logger
 
 	started func(pid int, files []analysis.File) // for tests
+	env     []string                             // for tests; otherwise there is none
 }
 
 // pollMemory is how often a child's memory is looked at.
@@ -314,8 +315,8 @@ func (c *Child) command(ctx context.Context, l Limits) (*exec.Cmd, error) {
 		cmd.Args[0] = "dtypebot" // for people who list processes
 	}
 	isolate(cmd)
-	cmd.Env = []string{}
-	cmd.WaitDelay = time.Second // nobody else should hold the pipes
+	cmd.Env = append([]string{}, c.env...) // nil would be this process's
+	cmd.WaitDelay = time.Second            // nobody else should hold the pipes
 	return cmd, nil
 }
 

@@ -33,6 +33,11 @@ import (
 // TestMain makes the test's program a child, one that works or one that
 // misbehaves when it sees certain files.
 func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == "parent" {
+		c := &Child{Args: []string{"misbehave"}, started: func(pid int, _ []analysis.File) { fmt.Println(pid) }}
+		_, _, _ = c.Analyse(context.Background(), []analysis.File{file("hang.py")}, nil)
+		os.Exit(1)
+	}
 	if len(os.Args) > 1 && slices.Contains([]string{Verb, "misbehave"}, os.Args[1]) {
 		if err := child(os.Args[1], os.Args[2:]); err != nil {
 			fmt.Fprintln(os.Stderr, err)
@@ -147,6 +152,7 @@ func misbehaving(t *testing.T) (*Child, *int) {
 		Args: []string{"misbehave"}, Memory: 256 << 20, Deadline: 5 * time.Second, FileDeadline: 2 * time.Second, MaxAnswer: 4 << 20,
 		Log:     slog.New(slog.NewTextHandler(t.Output(), nil)),
 		started: func(int, []analysis.File) { *runs++ },
+		env:     []string{"GORACE=atexit_sleep_ms=0"}, // the race detector sleeps a second at each end
 	}, runs
 }
 
@@ -325,6 +331,23 @@ func TestMisbehaviour(t *testing.T) {
 	}
 }
 
+// TestRealBomb checks that a file which the analyser itself needs too much memory
+// for is skipped: a megabyte of statements takes some 600 of memory.
+func TestRealBomb(t *testing.T) {
+	c, _ := misbehaving(t)
+	c.Args, c.Deadline, c.FileDeadline = nil, time.Minute, time.Minute
+	report, plan, err := c.Analyse(t.Context(), []analysis.File{file("a.py"), {Path: "b.py", Source: strings.Repeat("a=1\n", 1<<18), Whole: true}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := []check.Skip{{Path: "b.py", Reason: "the analysis of this file needed more than 256 MB"}}; !cmp.Equal(report.Skipped, want) {
+		t.Errorf("skipped %v, want %v", report.Skipped, want)
+	}
+	if report.Files != 1 || len(plan.Comments) != 1 {
+		t.Errorf("%d files and %d comments, want one each", report.Files, len(plan.Comments))
+	}
+}
+
 // TestOnlyFile checks the one that has no others.
 func TestOnlyFile(t *testing.T) {
 	c, _ := misbehaving(t)
@@ -422,6 +445,79 @@ func TestCancel(t *testing.T) {
 	}
 	if *runs != 1 {
 		t.Errorf("%d runs, want 1", *runs)
+	}
+}
+
+// TestParentKilled checks that a child does not outlive its parent.
+func TestParentKilled(t *testing.T) {
+	if _, ok := resident(os.Getpid()); !ok {
+		t.Skip("a child ends with its parent on Linux only")
+	}
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	parent := exec.CommandContext(t.Context(), program, "parent")
+	out, err := parent.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := parent.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var pid int
+	_, scanned := fmt.Fscan(out, &pid)
+	_ = parent.Process.Kill()
+	_ = parent.Wait() // killed
+	if scanned != nil {
+		t.Fatal(scanned)
+	}
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		if err != nil || bytes.Contains(stat, []byte(") Z ")) { // gone, or nobody has buried it yet
+			return
+		}
+		if time.Now().After(end) {
+			_ = syscall.Kill(-pid, syscall.SIGKILL)
+			t.Fatalf("the child lives: %s", stat)
+		}
+	}
+}
+
+// TestInherited checks that a child closes what the program was started with.
+func TestInherited(t *testing.T) {
+	if _, ok := resident(os.Getpid()); !ok {
+		t.Skip("descriptors are closed on Linux only")
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	input, err := encodeRequest([]analysis.File{file("hang.py")}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), program, "misbehave")
+	cmd.Stdin, cmd.ExtraFiles = bytes.NewReader(input), []*os.File{w}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait() // killed
+	}()
+	_ = w.Close()
+	if err := r.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	// The pipe ends when the child, which goes on, has closed its end.
+	if _, err := r.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+		t.Errorf("read from the pipe: %v, want its end", err)
 	}
 }
 
