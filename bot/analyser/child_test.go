@@ -59,6 +59,9 @@ func child(verb string, args []string) error {
 	if err := Confine(l); err != nil {
 		return err
 	}
+	if dir, err := os.Getwd(); verb == Verb && (err != nil || dir != "/" || len(os.Environ()) > 0 || syscall.Getpgrp() != os.Getpid()) {
+		return fmt.Errorf("in %s (%v) and group %d of process %d, with %q", dir, err, syscall.Getpgrp(), os.Getpid(), os.Environ())
+	}
 	input, err := io.ReadAll(os.Stdin)
 	if err != nil {
 		return err
@@ -86,6 +89,8 @@ func misbehave(request []byte) {
 	case says("fault"):
 		_ = syscall.Kill(os.Getpid(), syscall.SIGSEGV)
 		select {}
+	case says("terminated"): // as all processes of a service are at its end
+		_ = syscall.Kill(os.Getpid(), syscall.SIGTERM)
 	case says("hang"), says("one") && says("two"):
 		for i := 0; ; i++ { // without an end
 		}
@@ -335,7 +340,7 @@ func TestMisbehaviour(t *testing.T) {
 // for is skipped: a megabyte of statements takes some 600 of memory.
 func TestRealBomb(t *testing.T) {
 	c, _ := misbehaving(t)
-	c.Args, c.Deadline, c.FileDeadline = nil, time.Minute, time.Minute
+	c.Args, c.env, c.Deadline, c.FileDeadline = nil, nil, time.Minute, time.Minute
 	report, plan, err := c.Analyse(t.Context(), []analysis.File{file("a.py"), {Path: "b.py", Source: strings.Repeat("a=1\n", 1<<18), Whole: true}}, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -357,6 +362,18 @@ func TestOnlyFile(t *testing.T) {
 	}
 	if report.Files != 0 || len(report.Skipped) != 1 {
 		t.Errorf("report %+v", report)
+	}
+}
+
+// TestTerminated checks that a child finishes when its service is told to end.
+func TestTerminated(t *testing.T) {
+	c, runs := misbehaving(t)
+	report, _, err := c.Analyse(t.Context(), []analysis.File{file("terminated.py")}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if report.Files != 1 || *runs != 1 {
+		t.Errorf("%d files in %d runs, want one in one", report.Files, *runs)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"runtime/debug"
 	"strconv"
 	"syscall"
@@ -53,8 +54,10 @@ const dataSlack = 1 << 30
 // harder near the limit, memory far above it is refused, and the processor time
 // is bounded in case that the parent does not live to end it. When the machine
 // runs out of memory the kernel takes this process first. Descriptors that the
-// program was started with, beside the standard three, are closed.
+// program was started with, beside the standard three, are closed. Polite requests
+// to end are for the parent, which lets reviews finish and kills what it must.
 func Confine(l Limits) error {
+	signal.Ignore(syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	if l.Memory > 0 {
 		debug.SetMemoryLimit(l.Memory / 4 * 3)
 		mapped, err := writable()

@@ -5,6 +5,7 @@ package analyser
 import (
 	"os"
 	"os/exec"
+	"os/signal"
 	"runtime/debug"
 	"syscall"
 )
@@ -23,8 +24,9 @@ func isolate(cmd *exec.Cmd) {
 func resident(int) (int64, bool) { return 0, false }
 
 // Confine makes the garbage collector work harder near the limit. There are no
-// hard limits but the parent's deadline.
+// hard limits but the parent's deadline. Polite requests to end are for the parent.
 func Confine(l Limits) error {
+	signal.Ignore(syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	if l.Memory > 0 {
 		debug.SetMemoryLimit(l.Memory / 4 * 3)
 	}
