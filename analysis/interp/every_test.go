@@ -38,7 +38,7 @@ def every(code, shapes, lo, hi):
 // pair of dtypes. It takes minutes and only runs when TORCH_EACH is set.
 func TestEveryOp(t *testing.T) {
 	if os.Getenv("TORCH_EACH") == "" {
-		t.Skip("TORCH_EACH is not set")
+		t.Skip("slow: set TORCH_EACH=1")
 	}
 	p := torchrun.Start(t)
 	names := []string{"float32", "float64", "bfloat16", "float16", "int64", "bool", "int32", "uint8"}
