@@ -183,6 +183,42 @@ func (v *visitor) press(address, html, action string, status int, more ...string
 }
 
 // TestDemo goes through both pull requests as a browser without JavaScript does.
+// checkThread holds one row of the acceptance table against what stands at the
+// simulated GitHub: the place, the suggestion's lines, the float32 form.
+func checkThread(t *testing.T, view githubsim.PullView, row wantedComment) {
+	t.Helper()
+	i := slices.IndexFunc(view.Threads, func(th githubsim.ThreadView) bool {
+		start := th.StartLine
+		if start == 0 {
+			start = th.Line
+		}
+		return th.Path == row.path && start == row.first && th.Line == row.last
+	})
+	if i < 0 {
+		t.Errorf("no comment at %s:%d-%d", row.path, row.first, row.last)
+		return
+	}
+	th := view.Threads[i]
+	if len(th.Suggestion) != row.last-row.first+1 {
+		t.Errorf("%s:%d: a suggestion of %d lines: %q", row.path, row.first, len(th.Suggestion), th.Suggestion)
+		return
+	}
+	for n, line := range th.Suggestion {
+		wants, edited := row.edits[row.first+n]
+		if !edited && line != th.Replaces[n] {
+			t.Errorf("%s:%d: changed to %q", row.path, row.first+n, line)
+		}
+		for _, want := range wants {
+			if !regexp.MustCompile(want).MatchString(line) {
+				t.Errorf("%s:%d: want %s in %q", row.path, row.first+n, want, line)
+			}
+		}
+	}
+	if form := strings.Contains(th.Comments[0].Body, "torch.promote_types("); form != row.form {
+		t.Errorf("%s:%d: the float32 form stands there: %v", row.path, row.first, form)
+	}
+}
+
 func TestDemo(t *testing.T) {
 	d := runDemo(t, demoOptions{})
 	big, small := d.pulls[0], d.pulls[1]
@@ -233,6 +269,7 @@ func TestDemo(t *testing.T) {
 		if !strings.Contains(page, row.path) {
 			t.Errorf("the conversation does not name %s", row.path)
 		}
+		checkThread(t, view, row)
 	}
 	if !strings.Contains(page, "5 dtype mistakes") {
 		t.Error("the conversation does not count 5 mistakes")
