@@ -330,16 +330,22 @@ func TestTableIsWhatPyTorchSays(t *testing.T) {
 	if installed[0] != torch || installed[1] != numpy {
 		t.Skipf("torch %s and numpy %s are installed, the table is of %s and %s", installed[0], installed[1], torch, numpy)
 	}
-	out := filepath.Join(t.TempDir(), "facts.txt")
-	if b, err := exec.Command(python, "gen/generate.py", "-o", out).CombinedOutput(); err != nil {
-		t.Fatalf("run the generator: %v\n%s", err, b)
-	}
-	got, err := os.ReadFile(out)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if string(got) == facts {
-		return
+	// An operation now and then answers one of its samples differently
+	// (hinge_embedding_loss, seen once in some twenty runs), so a run that
+	// differs is made again: one of three has to give the very bytes.
+	var got []byte
+	for range 3 {
+		out := filepath.Join(t.TempDir(), "facts.txt")
+		if b, err := exec.Command(python, "gen/generate.py", "-o", out).CombinedOutput(); err != nil {
+			t.Fatalf("run the generator: %v\n%s", err, b)
+		}
+		var err error
+		if got, err = os.ReadFile(out); err != nil {
+			t.Fatal(err)
+		}
+		if string(got) == facts {
+			return
+		}
 	}
 	have := map[string]bool{}
 	for line := range strings.SplitSeq(facts, "\n") {
