@@ -461,8 +461,7 @@ func (e *evaluator) subscript(x *python.Subscript) *Value {
 			return e.pyInt()
 		}
 		if len(x.Index) == 1 && !x.Tuple {
-			if sl, ok := x.Index[0].(*python.Slice); ok {
-				_ = sl
+			if _, ok := x.Index[0].(*python.Slice); ok {
 				return &Value{Kind: KindSequence, Elem: recv.element()}
 			}
 			if recv.Elem == nil && idx[0].Known {

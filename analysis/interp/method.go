@@ -125,9 +125,6 @@ func (e *evaluator) methodCall(x *python.Call, m *Value, a *args) *Value {
 // tensorMethod is x.method(...).
 func (e *evaluator) tensorMethod(x *python.Call, recv *Value, recvExpr python.Expr, name string, a *args) *Value {
 	if d, ok := castMethods[name]; ok && len(a.pos) == 0 {
-		if recv.Kind == KindOpen && name != "float" && name != "long" && name != "bool" { // may be a module: model.half()
-			e.castOpen(x, recv, recvExpr, dtype.Exact(d))
-		}
 		if d.Half() {
 			e.frame.scope.Half = append(e.frame.scope.Half, x)
 		}
@@ -262,9 +259,6 @@ func clearlyTensor(name string) bool {
 	return strings.HasSuffix(name, "_") || strings.HasPrefix(name, "index_") || strings.HasPrefix(name, "masked_")
 }
 
-// castOpen notes that an open value was cast in place, as modules are.
-func (e *evaluator) castOpen(x *python.Call, recv *Value, recvExpr python.Expr, t dtype.Type) {}
-
 // cast is an explicit cast.
 func (e *evaluator) cast(x python.Node, recv *Value, t dtype.Type, op string) *Value {
 	if recv.Kind == KindOpen {
@@ -357,9 +351,6 @@ func (e *evaluator) to(x *python.Call, recv *Value, recvExpr python.Expr, a *arg
 			return &v
 		}
 		return recv.derived(x, HowKeep, op, recv)
-	}
-	if recv.Kind == KindOpen && recvExpr != nil {
-		e.castOpen(x, recv, recvExpr, t)
 	}
 	return e.cast(x, recv, t, op)
 }

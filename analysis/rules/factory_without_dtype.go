@@ -67,9 +67,9 @@ meets it inside an autocast region.
 			case c.evidence == byProof:
 				message += stops(&c, d, where)
 			case c.odd.Value.DType.Promoted():
-				message += fmt.Sprintf("With %s in %s the mix is widened to %s on the way, and %s", keep, d, wide(c.odd.Value.DType, d), lower(stops(&c, d, where)))
+				message += fmt.Sprintf("With %s in %s the mix is widened to %s on the way, and %s", keep, d, wide(c.odd.Value.DType, d), stops(&c, d, where))
 			default:
-				message += fmt.Sprintf("With %s in %s %s", keep, d, lower(stops(&c, d, where)))
+				message += fmt.Sprintf("With %s in %s %s", keep, d, stops(&c, d, where))
 			}
 			p.Report(analysis.Finding{
 				Confidence: c.evidence.confidence(), At: statementOf(p, c.make.Call), Scope: scopeName(&c),
@@ -96,9 +96,6 @@ func wide(t dtype.Type, d dtype.DType) string {
 	}
 	return "float32"
 }
-
-// lower makes a sentence go on: PyTorch keeps its capital.
-func lower(s string) string { return s }
 
 func scopeName(c *conflict) string {
 	if c.op.Scope == nil {

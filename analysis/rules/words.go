@@ -79,9 +79,9 @@ func pytorchSays(c *conflict, d dtype.DType) string {
 	}
 	switch {
 	case c.op.Kind == interp.OpIndexPut && strings.HasPrefix(c.op.Message, "Index put"):
-		return code2(fmt.Sprintf("Index put requires the source and destination dtypes match, got %s for the destination and %s for the source.", n.first, n.second))
+		return quote(fmt.Sprintf("Index put requires the source and destination dtypes match, got %s for the destination and %s for the source.", n.first, n.second))
 	case c.op.Message == "expected scalar type" && n.first != "" && n.second != "" && n.first != n.second:
-		return code2(fmt.Sprintf("expected scalar type %s but found %s", n.first, n.second))
+		return quote(fmt.Sprintf("expected scalar type %s but found %s", n.first, n.second))
 	}
 	return fragment(c.op.Message)
 }
@@ -94,10 +94,11 @@ func fragment(core string) string {
 	if len(core) < len("must have the same dtype") || strings.HasPrefix(core, "but ") {
 		return ""
 	}
-	return code2(core)
+	return quote(core)
 }
 
-func code2(s string) string { return "`" + s + "`" }
+// quote quotes a message whole, where code would cut it.
+func quote(s string) string { return "`" + s + "`" }
 
 func sameOperand(a, b interp.Operand) bool { return a.Expr == b.Expr && a.Name == b.Name }
 
