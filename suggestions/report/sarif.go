@@ -171,7 +171,7 @@ func (s *sarifWriter) result(f analysis.Finding) {
 func (s *sarifWriter) fix(path string, x *suggestions.Suggestion) *sarif.Fix {
 	lines := s.files[path]
 	end := "\n"
-	if x.First <= len(lines) && strings.HasSuffix(lines[x.First-1], "\r") {
+	if len(lines) > 1 && strings.HasSuffix(lines[0], "\r") { // the file's; an open last line has none
 		end = "\r\n"
 	}
 	text := strings.Join(x.Replacement, end)
