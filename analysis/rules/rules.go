@@ -1,7 +1,8 @@
 // Package rules is the catalogue: one file per rule, one fixture per rule in
 // testdata. A rule is a value that looks at what the evaluator found in one
-// file and reports; conflict.go finds the operations whose operands differ and
-// why, fix.go builds the edits, words.go writes the sentences.
+// file and reports. conflict.go finds the operations whose operands differ,
+// blame.go the mistake behind each, sign.go, sibling.go and geometry.go the
+// evidence for it; fix.go builds the edits, words.go writes the sentences.
 //
 // The package does no I/O, keeps nothing between files, and reports nothing
 // that rests on a name alone.

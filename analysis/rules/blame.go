@@ -1,0 +1,99 @@
+package rules
+
+import (
+	"github.com/dtypebot/dtypebot/analysis/dtype"
+	"github.com/dtypebot/dtypebot/analysis/interp"
+)
+
+// known returns the value with a known dtype that makes v's dtype differ from
+// its roots': v itself, or a part of the promotion that made it. Nil if v is
+// made of roots alone.
+func (f *finder) known(v *interp.Value) *interp.Value {
+	if closed(v.DType) {
+		return v
+	}
+	for _, a := range v.DType.Alternatives() {
+		if !a.Widened() && !closed(a) {
+			return nil // on some path it has a root's dtype
+		}
+	}
+	return f.widest(v, map[*interp.Value]bool{}, 0)
+}
+
+// widest searches the history of a promoted value for the part that is known.
+func (f *finder) widest(v *interp.Value, seen map[*interp.Value]bool, depth int) *interp.Value {
+	if v == nil || seen[v] || depth > 40 {
+		return nil
+	}
+	seen[v] = true
+	if v.Kind == interp.KindTensor && closed(v.DType) && floating(v.DType) && v.Rank != dtype.RankZero {
+		return v
+	}
+	if len(v.DType.Roots()) > 0 && !v.DType.Widened() {
+		return nil // only roots
+	}
+	for _, from := range v.From {
+		if from.Kind != interp.KindTensor {
+			continue
+		}
+		if w := f.widest(from, seen, depth+1); w != nil {
+			return w
+		}
+	}
+	return nil
+}
+
+// origin follows a value back through everything that keeps its dtype.
+func origin(v *interp.Value) *interp.Value {
+	for i := 0; i < 60; i++ {
+		if v.How != interp.HowKeep || len(v.From) == 0 {
+			return v
+		}
+		v = v.From[0]
+	}
+	return v
+}
+
+// blame finds the cause of a conflict.
+func (f *finder) blame(c *conflict) {
+	o := origin(c.part)
+	switch {
+	case fromNumPy(c.part):
+		c.cause = causeNumPy
+	case o.Make != nil && !o.Make.DType && o.Make.Scope == c.op.Scope && (o.How == interp.HowCreate):
+		c.cause, c.make = causeFactory, o.Make
+	case c.part != c.odd.Value && c.odd.Value.DType.Promoted():
+		c.cause = causePromoted
+	case c.op.Kind == interp.OpIndexPut:
+		c.cause = causeWrite
+	}
+	if c.cause == causeOther && c.op.Kind == interp.OpIndexPut {
+		c.cause = causeWrite
+	}
+	// The container of a write may be the one that was created carelessly.
+	if c.cause == causeWrite {
+		k := origin(c.keep.Value)
+		if k.Make != nil && !k.Make.DType && k.Make.Scope == c.op.Scope && k.How == interp.HowCreate {
+			c.keep, c.odd = c.odd, c.keep
+			c.cause, c.make, c.part = causeFactory, k.Make, c.odd.Value
+		}
+	}
+}
+
+// fromNumPy reports whether an exact float64 came out of NumPy.
+func fromNumPy(v *interp.Value) bool {
+	d, ok := v.DType.Exact()
+	if !ok || d != dtype.Float64 {
+		return false
+	}
+	for i := 0; i < 40 && v != nil; i++ {
+		if v.How == interp.HowNumPy {
+			return true
+		}
+		if v.How != interp.HowKeep && v.How != interp.HowPromote || len(v.From) == 0 {
+			return false
+		}
+		v = v.From[0]
+	}
+	return false
+}
