@@ -32,6 +32,7 @@ func (e *evaluator) augmented(s *python.Assign) {
 	target := s.Targets[0]
 	x := e.expr(target)
 	y := e.expr(s.Value)
+	e.useBinary(s, s.Op, target, x, s.Value, y)
 	if x.Kind == KindTensor || x.Kind == KindOpen && y.tensorish() {
 		x = x.Tensor()
 		if s.Op != "@" && s.Op != "" {

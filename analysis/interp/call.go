@@ -57,6 +57,7 @@ func (e *evaluator) args(x *python.Call) *args {
 func (e *evaluator) call(x *python.Call) *Value {
 	fn := e.expr(x.Func)
 	a := e.args(x)
+	e.useCall(x, fn, a)
 	e.depth++
 	defer func() { e.depth-- }()
 	if e.depth > 200 {

@@ -51,6 +51,8 @@ type evaluator struct {
 	// survivors are the types of the operands of the operation settled last on
 	// the paths that it does not refuse; nil if it refuses none or all.
 	survivors []dtype.Type
+	// uses are the operands by operation; nil if nobody asks for them.
+	uses map[python.Node][]Use
 	// scopeNames are the names in scope while the variables are scopeRoot.
 	scopeRoot  *binding
 	scopeNames map[string]*Value
@@ -67,6 +69,9 @@ func Eval(tree *python.File, opts Options) *Facts {
 		file: tree, facts: &Facts{Tree: tree, Values: map[python.Expr]*Value{}}, ops: map[python.Node]*Op{}, roots: map[python.Node]*dtype.Root{},
 		assigned: map[python.Node]map[string]int{}, funcs: map[*python.FuncDef]*Function{}, steps: steps, deflt: dtype.Default,
 		raises: map[python.Node]*Raise{}, stop: opts.Stop,
+	}
+	if opts.Uses {
+		e.uses = map[python.Node][]Use{}
 	}
 	if changesDefault(tree) {
 		e.deflt = dtype.Unknown
@@ -102,6 +107,13 @@ func Eval(tree *python.File, opts Options) *Facts {
 		return e.facts.Assigned[i].At.Pos().Start < e.facts.Assigned[j].At.Pos().Start
 	})
 	sort.SliceStable(e.facts.Scopes, func(i, j int) bool { return e.facts.Scopes[i].start() < e.facts.Scopes[j].start() })
+	for _, list := range e.uses {
+		e.facts.Uses = append(e.facts.Uses, list...)
+	}
+	sort.SliceStable(e.facts.Uses, func(i, j int) bool {
+		p, q := e.facts.Uses[i].At.Pos(), e.facts.Uses[j].At.Pos()
+		return p.Start < q.Start || p.Start == q.Start && p.End < q.End
+	})
 	e.facts.Exhausted = e.steps <= 0
 	return e.facts
 }

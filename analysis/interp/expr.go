@@ -48,6 +48,7 @@ func (e *evaluator) eval(x python.Expr) *Value {
 		return e.subscript(x)
 	case *python.Binary:
 		l, r := e.expr(x.X), e.expr(x.Y)
+		e.useBinary(x, x.Op, x.X, l, x.Y, r)
 		if x.Op == "@" {
 			return e.matmul(x, "@", "torch.matmul", x.X, l, x.Y, r)
 		}
@@ -650,9 +651,9 @@ func (e *evaluator) arith(at python.Node, op string, xe python.Expr, x *Value, y
 	b, okB := y.operand()
 	if !okA || !okB {
 		if x.Kind == KindTensor && x.Rank == dtype.RankDim || y.Kind == KindTensor && y.Rank == dtype.RankDim {
-			return &Value{Kind: KindTensor, DType: dtype.Unknown, Rank: dtype.RankDim}
+			return &Value{Kind: KindTensor, DType: dtype.Unknown, Rank: dtype.RankDim, At: at, Op: op, From: []*Value{x, y}}
 		}
-		return unknown()
+		return &Value{Kind: KindUnknown, At: at, From: []*Value{x, y}}
 	}
 	t := dtype.ResultOf(a, b)
 	if op == "/" || op == "**" && y.Kind == KindNumber && y.DType.Equal(e.deflt) {

@@ -14,6 +14,8 @@ type Options struct {
 	// would. Without it the evaluation goes on behind the operation as if its
 	// operands agreed, so that one fault does not hide the next.
 	Stop bool
+	// Uses asks for Facts.Uses.
+	Uses bool
 }
 
 // Facts is what the evaluator found in one file.
@@ -34,6 +36,14 @@ type Facts struct {
 	// of the file, joined over every evaluation of them. What is missing was
 	// not evaluated, or only for the arguments of one call.
 	Values map[python.Expr]*Value
+	// Uses are the operands that are or may be tensors of the operations at which
+	// dtypes meet, in the order of the source: matrix products and the other
+	// functions and methods of PyTorch that promote or refuse, operators between
+	// two such operands, modules with parameters, indexed writes. What is surely
+	// no tensor (a number, a text, a list, an array) is left out. An operation
+	// that is not recognised as one, since nothing is known of what is called, is
+	// missing. Only with Options.Uses.
+	Uses []Use
 	// Exhausted says that the budget ran out; what was not evaluated is silent.
 	Exhausted bool
 }

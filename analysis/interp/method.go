@@ -369,6 +369,7 @@ func (e *evaluator) store(t *python.Subscript, v *Value, s python.Stmt) {
 	for i, x := range t.Index {
 		idx[i] = e.expr(x)
 	}
+	e.useStore(t, recv, s, v)
 	if recv.Kind == KindDict {
 		if len(idx) == 1 && idx[0].Kind == KindString && idx[0].Known {
 			if path, ok := dotted(t.X); ok {

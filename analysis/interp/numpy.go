@@ -232,7 +232,7 @@ func (e *evaluator) numpyArith(at python.Node, op string, xe python.Expr, x *Val
 		if x.Kind == KindTensor && y.Kind == KindNumPy {
 			return x.derived(at, HowKeep, op, x)
 		}
-		return unknown()
+		return &Value{Kind: KindUnknown, At: at, From: []*Value{x, y}}
 	}
 	scalar := func(v *Value) bool { return v.Kind == KindNumPy || v.Kind == KindNumber }
 	v := array(dtype.Unknown, dtype.RankUnknown)

@@ -607,7 +607,7 @@ func (e *evaluator) matmul(at python.Node, written, name string, xe python.Expr,
 	}
 	if !x.tensorish() || !y.tensorish() {
 		if x.tensorish() || y.tensorish() {
-			return &Value{Kind: KindTensor, DType: dtype.Unknown}
+			return &Value{Kind: KindTensor, DType: dtype.Unknown, At: at, From: []*Value{x, y}}
 		}
 		return e.open(at, e.file.Text(at.Pos()))
 	}

@@ -16,9 +16,9 @@ import (
 )
 
 func newInfer() *cobra.Command {
-	format := "text"
+	format, unknowns := "text", false
 	cmd := &cobra.Command{
-		Use:   "infer FILE",
+		Use:   "infer FILE…",
 		Short: "Print what the evaluator knows: the dtype of every assigned name, and what raises",
 		Long: `Infer evaluates one Python file and prints the dtype of every name that is
 assigned, in order, with the steps that led to it, and the statements that
@@ -33,13 +33,31 @@ module has none.
 
 Statements behind one that certainly raises are not listed. What is refused
 "certain"ly is refused whenever it is reached, what is "likely" refused depends
-on the path or on a kernel that the CPU of the measured version lacks.`,
-		Args: cobra.ExactArgs(1),
+on the path or on a kernel that the CPU of the measured version lacks.
+
+With --unknown-share it takes any number of files and prints how much it knows:
+of the operands that are or may be tensors, at matrix products and PyTorch's
+other functions that promote or refuse, at operators between two such operands,
+at modules with parameters and at indexed writes, how many have known dtypes,
+the dtype of a definition ("of:NAME"), or are unknown, and why.`,
+		Args: func(_ *cobra.Command, paths []string) error {
+			if len(paths) == 0 || len(paths) > 1 && !unknowns {
+				return fmt.Errorf("%d files: want one", len(paths))
+			}
+			return nil
+		},
 		RunE: func(cmd *cobra.Command, paths []string) error {
 			switch format {
 			case "text", "json":
 			default:
 				return fmt.Errorf("--format %q: want text or json", format)
+			}
+			if unknowns {
+				s, err := unknownShare(paths)
+				if err != nil {
+					return err
+				}
+				return s.print(cmd.OutOrStdout(), format)
 			}
 			source, err := os.ReadFile(paths[0])
 			if err != nil {
@@ -64,6 +82,7 @@ on the path or on a kernel that the CPU of the measured version lacks.`,
 		},
 	}
 	cmd.Flags().StringVar(&format, "format", format, "text or json")
+	cmd.Flags().BoolVar(&unknowns, "unknown-share", false, "print how much of the files is not known, and why")
 	return cmd
 }
 
