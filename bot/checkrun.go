@@ -24,7 +24,7 @@ func checkRun(snapshot Snapshot, report check.Report, entries []entry, possible 
 	}
 	open, dismissed := 0, 0
 	for _, e := range entries {
-		if e.where == asideGone {
+		if e.where == asideDismissed {
 			dismissed++
 			continue
 		}
@@ -317,7 +317,7 @@ func lookedAt(snapshot Snapshot, report check.Report, skipped []check.Skip, dism
 		counts = append(counts, sentence(report.Suppressed, "mistake is silenced by a comment in the code", "mistakes are silenced by comments in the code"))
 	}
 	if dismissed > 0 {
-		counts = append(counts, sentence(dismissed, "mistake was dismissed: its conversation is resolved", "mistakes were dismissed: their conversations are resolved"))
+		counts = append(counts, sentence(dismissed, "mistake was dismissed: its conversation is resolved or voted down, or its rule ignored", "mistakes were dismissed: their conversations are resolved or voted down, or their rules ignored"))
 	}
 	if len(counts) > 0 {
 		fmt.Fprintf(&b, "\n**Not counted:** %s.\n", strings.Join(counts, "; "))

@@ -32,7 +32,7 @@ const (
 	asideCap    = "here only: more than %d"
 	asideAnchor = "annotation: outside the lines of the diff"
 
-	asideGone = "dismissed"
+	asideDismissed = "dismissed"
 )
 
 // An entry is one mistake and where it is said.
@@ -42,6 +42,8 @@ type entry struct {
 	// post says that it becomes a new comment of this review; the others are
 	// there already or are said elsewhere.
 	post bool
+	// ignored says that somebody who may write had its rules ignored.
+	ignored bool
 }
 
 // Compose decides what to say: which mistakes become comments, which are said
@@ -49,12 +51,13 @@ type entry struct {
 // whose threads hold the first call's comments give the second time no comments
 // and the same check run, marked Unchanged.
 func Compose(snapshot Snapshot, report check.Report, plan suggestions.Plan, config Config) Review {
-	entries, possible := sortOut(snapshot, plan, config)
+	entries, possible, changes := sortOut(snapshot, report, plan, config)
 	review := Review{
-		Owner: snapshot.Owner,
-		Name:  snapshot.Name,
-		Pull:  snapshot.Pull,
-		Head:  snapshot.Head,
+		Owner:   snapshot.Owner,
+		Name:    snapshot.Name,
+		Pull:    snapshot.Pull,
+		Head:    snapshot.Head,
+		Threads: changes,
 	}
 	link := func(path string, line int) string {
 		if snapshot.URL == "" {
@@ -66,13 +69,14 @@ func Compose(snapshot Snapshot, report check.Report, plan suggestions.Plan, conf
 		if !e.post {
 			continue
 		}
-		marker := Marker{Fingerprint: e.Fingerprint, Rule: ruleOf(e.Comment), Head: snapshot.Head}
+		marker := Marker{Fingerprint: e.Fingerprint, Rule: ruleOf(e.Comment), Head: snapshot.Head, Also: also(e.Comment)}
 		body := strings.TrimRight(config.markdown(e.Comment, link), "\n") + "\n\n" + marker.String()
 		c := ReviewComment{
 			Path:        e.Path,
 			Line:        e.Last,
 			Body:        Cut(body, MaxBody),
 			Fingerprint: e.Fingerprint,
+			Rule:        marker.Rule,
 		}
 		if e.First < e.Last { // equal lines are refused
 			c.StartLine = e.First
@@ -84,8 +88,9 @@ func Compose(snapshot Snapshot, report check.Report, plan suggestions.Plan, conf
 	return review
 }
 
-// sortOut gives each mistake its place, strongest first, and the possible ones.
-func sortOut(snapshot Snapshot, plan suggestions.Plan, config Config) (entries []entry, possible []suggestions.Comment) {
+// sortOut gives each mistake its place, strongest first, and the possible ones,
+// and says what is to be done to the threads that stand.
+func sortOut(snapshot Snapshot, report check.Report, plan suggestions.Plan, config Config) (entries []entry, possible []suggestions.Comment, changes []ThreadChange) {
 	possible = append(possible, plan.Possible...)
 	for _, c := range plan.Comments {
 		if c.Confidence().Rank() < analysis.Likely.Rank() {
@@ -103,6 +108,7 @@ func sortOut(snapshot Snapshot, plan suggestions.Plan, config Config) (entries [
 	}
 	for i := range entries {
 		e := &entries[i]
+		e.ignored = ignores(snapshot, e.Comment)
 		switch {
 		case aside(e.Path) && e.Confidence() != analysis.Certain:
 			e.where = asidePath
@@ -120,8 +126,10 @@ func sortOut(snapshot Snapshot, plan suggestions.Plan, config Config) (entries [
 		e := &entries[i]
 		thread := standing[i]
 		switch {
-		case thread != nil && thread.Resolved:
-			e.where = asideGone
+		case e.ignored:
+			e.where = asideDismissed
+		case thread != nil && thread.dismissed():
+			e.where = asideDismissed
 			left-- // as when it was posted, so that nothing moves up and is posted late
 		case thread != nil:
 			e.where = inComment
@@ -134,7 +142,40 @@ func sortOut(snapshot Snapshot, plan suggestions.Plan, config Config) (entries [
 			left--
 		}
 	}
-	return entries, possible
+	// A thread stands on even if its mistake is less sure than it was.
+	maybe := make([]entry, len(possible))
+	for i, c := range possible {
+		maybe[i] = entry{Comment: c}
+	}
+	left0 := slices.DeleteFunc(slices.Clone(snapshot.Threads), func(t Thread) bool {
+		for _, s := range standing {
+			if s.ID == t.ID {
+				return true
+			}
+		}
+		return false
+	})
+	n := len(entries)
+	for i, t := range pair(maybe, left0) {
+		standing[n+i] = t
+	}
+	return entries, possible, threadChanges(snapshot, report, append(slices.Clone(entries), maybe...), standing)
+}
+
+// also lists what else a comment is about than its first finding; bounded, since
+// it goes into the hidden marker.
+func also(c suggestions.Comment) []string {
+	const most = 20
+	all := marks(c)[1:]
+	return all[:min(len(all), most)]
+}
+
+// ignores reports whether all rules of a comment are ignored in this pull
+// request.
+func ignores(snapshot Snapshot, c suggestions.Comment) bool {
+	return len(c.Findings) > 0 && !slices.ContainsFunc(c.Findings, func(f analysis.Finding) bool {
+		return !slices.Contains(snapshot.Ignored, f.Rule)
+	})
 }
 
 // strongestFirst orders by severity, confidence, path and line.
@@ -146,40 +187,6 @@ func strongestFirst(a, b suggestions.Comment) int {
 		cmp.Compare(a.First, b.First),
 		cmp.Compare(a.Fingerprint, b.Fingerprint),
 	)
-}
-
-// pair finds for each entry the own thread that says it already. Equal
-// fingerprints are paired by nearest line, each thread with one entry; entries
-// that could be posted come first, threads without a line (outdated) last.
-func pair(entries []entry, threads []Thread) map[int]*Thread {
-	type candidate struct{ entry, thread, distance int }
-	var candidates []candidate
-	for i, e := range entries {
-		for j, t := range threads {
-			if t.Fingerprint == "" || t.Fingerprint != e.Fingerprint {
-				continue
-			}
-			const far = 1 << 30
-			distance := far
-			if t.Line > 0 && t.Path == e.Path {
-				// A thread stands on the last line of its comment.
-				distance = min(max(e.Last-t.Line, t.Line-e.Last), far)
-			}
-			if e.where != inComment {
-				distance += 2 * far
-			}
-			candidates = append(candidates, candidate{i, j, distance})
-		}
-	}
-	slices.SortStableFunc(candidates, func(a, b candidate) int { return cmp.Compare(a.distance, b.distance) })
-	paired := make(map[int]*Thread)
-	used := make(map[int]bool)
-	for _, c := range candidates {
-		if paired[c.entry] == nil && !used[c.thread] {
-			paired[c.entry], used[c.thread] = &threads[c.thread], true
-		}
-	}
-	return paired
 }
 
 // anchored reports whether GitHub takes a comment on these head lines: they must
@@ -238,7 +245,7 @@ func reviewBody(snapshot Snapshot, entries []entry, config Config) string {
 			if e.Suggestion != nil && e.Suggestion.Safety == analysis.Safe {
 				buttons++
 			}
-		case e.where != inComment && e.where != asideGone:
+		case e.where != inComment && e.where != asideDismissed:
 			elsewhere++
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"unicode/utf8"
 
+	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
 	"github.com/dtypebot/dtypebot/analysis"
@@ -188,7 +189,7 @@ func TestMarker(t *testing.T) {
 		if strings.ContainsAny(line, "\n\r") || strings.Count(line, "-->") != 1 {
 			t.Fatalf("marker %q", line)
 		}
-		if got, ok := bot.ParseMarker("text\n\n" + line + "\r\n"); !ok || got != m {
+		if got, ok := bot.ParseMarker("text\n\n" + line + "\r\n"); !ok || !cmp.Equal(got, m) {
 			t.Fatalf("ParseMarker(%q) = %v, %v", line, got, ok)
 		}
 		if got, ok := bot.ParseMarker(line + "\nmore"); ok {

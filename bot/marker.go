@@ -13,7 +13,8 @@ import (
 type Marker struct {
 	Fingerprint string // of the comment's first finding, "" in a review's body
 	Rule        string
-	Head        string // the sha that was analysed; GitHub re-points a review's own commit after a force push
+	Also        []string // fingerprints of what else the comment is about
+	Head        string   // the sha that was analysed; GitHub re-points a review's own commit after a force push
 }
 
 // markerPrefix is the name and version of the format; fields are only added.
@@ -26,7 +27,7 @@ func (m Marker) String() string {
 	var b strings.Builder
 	b.WriteString(markerPrefix)
 	for _, f := range [...]struct{ key, value string }{
-		{"fp", m.Fingerprint}, {"rule", m.Rule}, {"head", m.Head},
+		{"fp", m.Fingerprint}, {"rule", m.Rule}, {"head", m.Head}, {"also", strings.Join(m.Also, " ")},
 	} {
 		if f.value != "" {
 			// Escaped, so that no value can end the comment or hold a space.
@@ -60,6 +61,8 @@ func ParseMarker(body string) (Marker, bool) {
 			m.Rule = value
 		case "head":
 			m.Head = value
+		case "also":
+			m.Also = strings.Fields(value)
 		}
 	}
 	return m, true

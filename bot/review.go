@@ -7,6 +7,7 @@ type Review struct {
 	Head        string
 	Body        string          // of the review; "" when there are no new comments
 	Comments    []ReviewComment // only new ones
+	Threads     []ThreadChange  // what happens to those that stand
 	Check       Check
 }
 
@@ -17,6 +18,7 @@ type ReviewComment struct {
 	Line        int
 	Body        string // Markdown with the hidden marker
 	Fingerprint string
+	Rule        string // of its first finding
 }
 
 // A Check is the check run that reports the state.

@@ -28,6 +28,8 @@ type GitHub interface {
 // Posted says what was written for one job.
 type Posted struct {
 	Comments []ReviewComment // that GitHub took
+	Threads  []ThreadChange  // that were made
+	Outcomes []Outcome       // of comments, these and earlier ones
 	Refused  []ReviewComment // that GitHub refused; they are annotations now
 	Reviews  int             // 0 or 1; more only when GitHub refused comments
 	CheckRun int64           // id of the check run that stands, 0 if none was written

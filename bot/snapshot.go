@@ -27,6 +27,7 @@ type Snapshot struct {
 	Skipped    []check.Skip // files that could not be read, and why
 	Threads    []Thread     // own review threads
 	CheckRuns  []CheckRun   // own check runs of Head, newest first
+	Ignored    []string     // rules that somebody who may write had ignored in this pull request
 	Calls      []string     // the API calls made, by name, in order
 	Incomplete string       // why the snapshot is not the whole pull request, "" if it is
 	// URL is the repository's address for people, e.g.
@@ -39,14 +40,25 @@ type Snapshot struct {
 type Thread struct {
 	ID          string // GraphQL node id of the thread
 	CommentID   int64  // REST id of its first comment
+	Node        string // GraphQL node id of its first comment
 	Path        string
 	Line        int // head line, 0 when outdated
 	Outdated    bool
 	Resolved    bool
 	Fingerprint string // from the hidden marker
+	Rule        string
+	Also        []string // fingerprints of what else the comment is about
 	Body        string
 	Replies     int // comments behind the first
-	Reactions   int
+	Reactions   int // of others than the App
+	// ResolvedByApp says that the App resolved the thread and no person did.
+	ResolvedByApp bool
+	// MayResolve says that the App may resolve and unresolve the thread.
+	MayResolve bool
+	// VotedDown says that somebody who may write voted the comment down.
+	VotedDown bool
+	// Gone and Seen are the App's own marks: ReactionGone and ReactionSeen.
+	Gone, Seen bool
 }
 
 // A CheckRun is one of the bot's own check runs.

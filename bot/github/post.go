@@ -28,6 +28,11 @@ func (a *App) Post(ctx context.Context, snapshot bot.Snapshot, review bot.Review
 		}
 		review.Refuse(snapshot, posted.Refused)
 	}
+	if err := s.settle(ctx, review.Threads, &posted); err != nil {
+		posted.Calls = s.made()
+		return posted, err
+	}
+	posted.Outcomes = bot.Outcomes(posted.Threads, posted.Comments)
 	if !review.Check.Unchanged {
 		posted.CheckRun, err = s.checkRun(ctx, review)
 	}

@@ -177,23 +177,24 @@ func TestCheckRunsNotPermitted(t *testing.T) {
 	}
 }
 
-// A push that mends the mistake turns the check green; the thread is outdated.
+// A push that mends the mistake turns the check green and takes the comment back.
 func TestNextPush(t *testing.T) {
 	w := newWorld(t)
 	w.open(map[string]string{"a.py": "x = 1\ny = 1\n"}, map[string]string{"a.py": "x = MIX\ny = MIX 2\n"})
 	w.review("pull_request.opened")
 	w.commit("topic", map[string]string{"a.py": "x = 3\ny = MIX 2\n"})
 	posted := w.review("pull_request.synchronize")
-	wantCalls(t, posted.Calls, "files", "graphql", "check-run")
+	wantCalls(t, posted.Calls, "files", "graphql", "threads", "check-run")
+	if threads := w.threads(); len(threads) != 1 || threads[0].Line != 2 {
+		t.Errorf("threads %+v", threads)
+	}
 	w.commit("topic", map[string]string{"a.py": "x = 3\ny = 4\n"})
 	w.review("pull_request.synchronize")
 	if runs := w.checkRuns(); len(runs) != 1 || runs[0].Conclusion != "success" {
 		t.Errorf("check runs %+v", runs)
 	}
-	for _, thread := range w.threads() {
-		if !thread.Outdated || thread.Line != 0 {
-			t.Errorf("thread %+v", thread)
-		}
+	if threads := w.threads(); len(threads) != 0 {
+		t.Errorf("threads %+v", threads)
 	}
 	if reviews, _ := w.writes(); reviews != 1 {
 		t.Errorf("%d reviews", reviews)

@@ -42,11 +42,12 @@ func document(n int, content bool) string {
       baseRefOid
       author { login }
       reviewThreads(first: 100) { ...threads }
+      comments(last: 100) { ...talk }
       commits(last: 1) { nodes { commit { ...head } } }
     }
 %s  }
 }
-%s%s%s`, each(n, ", $path%[1]d: String!"), oids, blobs, headFragment(n), threadsFragment, fragment)
+%s%s%s%s`, each(n, ", $path%[1]d: String!"), oids, blobs, headFragment(n), threadsFragment, talkFragment, fragment)
 }
 
 // each writes a part once for each file.
@@ -95,13 +96,43 @@ const threadsFragment = `fragment threads on PullRequestReviewThreadConnection {
     line
     isOutdated
     isResolved
+    resolvedBy { login }
+    viewerCanResolve
+    viewerCanUnresolve
     comments(first: 1) {
       totalCount
-      nodes { databaseId body viewerDidAuthor author { __typename login } reactions { totalCount } }
+      nodes {
+        id
+        databaseId
+        body
+        viewerDidAuthor
+        author { __typename login }
+        reactions { totalCount }
+        reactionGroups { content viewerHasReacted }
+        down: reactions(content: THUMBS_DOWN, first: 20) { nodes { user { login } } }
+      }
     }
   }
 }
 `
+
+// talkFragment is what is read of the conversation: commands that were obeyed
+// carry the App's own reaction.
+const talkFragment = `fragment talk on IssueCommentConnection {
+  pageInfo { hasPreviousPage startCursor }
+  nodes { body reactionGroups { content viewerHasReacted } }
+}
+`
+
+// talkDocument reads the earlier comments of the conversation.
+const talkDocument = `query Talk($owner: String!, $name: String!, $number: Int!, $before: String!) {
+  repository(owner: $owner, name: $name) {
+    pullRequest(number: $number) {
+      comments(last: 100, before: $before) { ...talk }
+    }
+  }
+}
+` + talkFragment
 
 const contentFragment = `fragment content on GitObject {
   __typename
@@ -138,6 +169,7 @@ type pullRequest struct {
 		Login string `json:"login"`
 	} `json:"author"` // null when the account is gone
 	ReviewThreads threads `json:"reviewThreads"`
+	Comments      talk    `json:"comments"`
 	Commits       struct {
 		Nodes []struct {
 			Commit json.RawMessage `json:"commit"`
@@ -153,15 +185,59 @@ type threads struct {
 	Nodes []thread `json:"nodes"`
 }
 
+type talk struct {
+	PageInfo struct {
+		HasPreviousPage bool   `json:"hasPreviousPage"`
+		StartCursor     string `json:"startCursor"`
+	} `json:"pageInfo"`
+	Nodes []struct {
+		Body           string    `json:"body"`
+		ReactionGroups reactions `json:"reactionGroups"`
+	} `json:"nodes"`
+}
+
+// reactions are the kinds of reactions to something.
+type reactions []struct {
+	Content          string `json:"content"` // THUMBS_UP, …
+	ViewerHasReacted bool   `json:"viewerHasReacted"`
+}
+
+// own reports whether the App reacted so.
+func (r reactions) own(content string) bool {
+	for _, g := range r {
+		if g.Content == content {
+			return g.ViewerHasReacted
+		}
+	}
+	return false
+}
+
+// owns is how many reactions the App gave.
+func (r reactions) owns() int {
+	n := 0
+	for _, g := range r {
+		if g.ViewerHasReacted {
+			n++
+		}
+	}
+	return n
+}
+
 type thread struct {
 	ID         string `json:"id"`
 	Path       string `json:"path"`
 	Line       *int   `json:"line"`
 	IsOutdated bool   `json:"isOutdated"`
 	IsResolved bool   `json:"isResolved"`
-	Comments   struct {
+	ResolvedBy *struct {
+		Login string `json:"login"`
+	} `json:"resolvedBy"`
+	ViewerCanResolve   bool `json:"viewerCanResolve"`
+	ViewerCanUnresolve bool `json:"viewerCanUnresolve"`
+	Comments           struct {
 		TotalCount int `json:"totalCount"`
 		Nodes      []struct {
+			ID              string `json:"id"`
 			DatabaseID      int64  `json:"databaseId"`
 			Body            string `json:"body"`
 			ViewerDidAuthor bool   `json:"viewerDidAuthor"`
@@ -172,6 +248,14 @@ type thread struct {
 			Reactions struct {
 				TotalCount int `json:"totalCount"`
 			} `json:"reactions"`
+			ReactionGroups reactions `json:"reactionGroups"`
+			Down           struct {
+				Nodes []struct {
+					User *struct {
+						Login string `json:"login"`
+					} `json:"user"`
+				} `json:"nodes"`
+			} `json:"down"`
 		} `json:"nodes"`
 	} `json:"comments"`
 }
@@ -236,7 +320,7 @@ type graphError struct {
 // query does one GraphQL query. Parts that fail while the rest holds are
 // reported by tolerate: it is asked about each error and says whether the
 // missing part can be done without.
-func (s *session) query(ctx context.Context, name, document string, variables map[string]any, data any, tolerate func(path []any) bool) error {
+func (s *session) query(ctx context.Context, name, document string, variables map[string]any, data any, tolerate func(graphError) bool) error {
 	return s.call(name, func() error {
 		req, err := s.client.NewRequest(http.MethodPost, s.app.graphql, map[string]any{
 			"query":     document,
@@ -254,7 +338,7 @@ func (s *session) query(ctx context.Context, name, document string, variables ma
 			return err
 		}
 		for _, e := range answer.Errors {
-			if tolerate != nil && tolerate(e.Path) {
+			if tolerate != nil && tolerate(e) {
 				continue
 			}
 			return graphFailure(name, e, resp.Header)
@@ -338,7 +422,8 @@ func (s *session) stateWith(ctx context.Context, call, owner, name string, numbe
 
 // onlyContent tolerates that the text of a file is missing: it is then fetched
 // by itself.
-func onlyContent(path []any) bool {
+func onlyContent(e graphError) bool {
+	path := e.Path
 	if len(path) < 2 {
 		return false
 	}

@@ -268,6 +268,12 @@ func (s *session) look(ctx context.Context, job bot.Job, owner, name string) (bo
 		return bot.Snapshot{}, err
 	}
 	snapshot.Threads = own(all, st.viewer)
+	if err := s.votes(ctx, &snapshot, all, st.viewer); err != nil {
+		return bot.Snapshot{}, err
+	}
+	if snapshot.Ignored, err = s.ignored(ctx, snapshot.Owner, snapshot.Name, job.Pull, st.viewer, pr.Comments); err != nil {
+		return bot.Snapshot{}, err
+	}
 
 	if err := s.moreBlobs(ctx, snapshot.Owner, snapshot.Name, files, st.blobs); err != nil {
 		return bot.Snapshot{}, err
@@ -626,16 +632,23 @@ func own(all []thread, viewer string) []bot.Thread {
 			line = *t.Line
 		}
 		out = append(out, bot.Thread{
-			ID:          t.ID,
-			CommentID:   first.DatabaseID,
-			Path:        t.Path,
-			Line:        line,
-			Outdated:    t.IsOutdated,
-			Resolved:    t.IsResolved,
-			Fingerprint: marker.Fingerprint,
-			Body:        first.Body,
-			Replies:     max(t.Comments.TotalCount-1, 0),
-			Reactions:   first.Reactions.TotalCount,
+			ID:            t.ID,
+			CommentID:     first.DatabaseID,
+			Path:          t.Path,
+			Line:          line,
+			Outdated:      t.IsOutdated,
+			Resolved:      t.IsResolved,
+			Node:          first.ID,
+			Fingerprint:   marker.Fingerprint,
+			Rule:          marker.Rule,
+			Also:          marker.Also,
+			Body:          first.Body,
+			Replies:       max(t.Comments.TotalCount-1, 0),
+			Reactions:     max(first.Reactions.TotalCount-first.ReactionGroups.owns(), 0),
+			MayResolve:    t.ViewerCanResolve || t.ViewerCanUnresolve,
+			Gone:          first.ReactionGroups.own(bot.ReactionGone),
+			Seen:          first.ReactionGroups.own(bot.ReactionSeen),
+			ResolvedByApp: t.ResolvedBy != nil && login != "" && strings.EqualFold(strings.TrimSuffix(t.ResolvedBy.Login, "[bot]"), login),
 		})
 	}
 	return out
