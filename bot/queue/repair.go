@@ -26,6 +26,9 @@ const (
 	repairSpace = 1 << 20
 	repairFirst = 250 * time.Millisecond
 	repairLast  = 15 * time.Second
+	// unreadableLimit is how many starts in a row may fail for another reason than
+	// space before the store is taken for damaged.
+	unreadableLimit = 3
 )
 
 // afterReopen registers what makes again that a start does not bring back, such
@@ -81,10 +84,16 @@ func (s *Server) repair(ctx context.Context, cause error) {
 	s.log.Error("the queue cannot store; it is started again when the disk has space", "error", cause)
 	pause := backoff.NewExponentialBackOff()
 	pause.InitialInterval, pause.MaxInterval = repairFirst, repairLast
-	for {
+	for unreadable := 0; ; {
 		err := s.space()
 		if err == nil {
-			err = s.reopen(ctx)
+			if err = s.reopen(ctx); err != nil && ctx.Err() == nil {
+				// There is space and it fails all the same.
+				if unreadable++; unreadable == unreadableLimit {
+					s.endServer()
+					err = errors.Join(err, s.moveAside(err))
+				}
+			}
 		}
 		if err == nil {
 			s.log.Info("the queue stores again")

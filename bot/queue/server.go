@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -39,7 +38,8 @@ type Config struct {
 // A Server is a running JetStream with a connection to it: embedded in this
 // process without any network listener, or external. An embedded one that
 // cannot store any more, since its disk is or was full, is started again by
-// itself as soon as there is space; the connection and all handles stay good.
+// itself as soon as there is space; the connection and all handles stay good. A
+// store that cannot be read is moved aside and begun anew: see [Server.Lost].
 type Server struct {
 	conf Config
 	log  *slog.Logger
@@ -56,6 +56,7 @@ type Server struct {
 	stop      chan struct{} // closed by Close
 	repairs   sync.WaitGroup
 	broken    atomic.Pointer[error] // why the server is being repaired
+	lost      string                // see Lost; guarded by mu
 }
 
 // startLimit bounds how long an embedded server may take to recover its store,
@@ -84,6 +85,9 @@ func Start(ctx context.Context, c Config) (*Server, error) {
 	if err == nil {
 		err = s.check(ctx)
 	}
+	if err == nil && s.Embedded() {
+		err = s.compare(ctx)
+	}
 	if err != nil {
 		s.Close()
 		return nil, err
@@ -97,7 +101,7 @@ func (s *Server) embed() error {
 	if s.lock, err = lockDir(s.conf.DataDir); err != nil {
 		return err
 	}
-	ns, err := s.startServer()
+	ns, err := s.openStore()
 	if err != nil {
 		return err
 	}
@@ -114,7 +118,7 @@ func (s *Server) embed() error {
 
 // startServer starts an embedded server in the folder.
 func (s *Server) startServer() (*server.Server, error) {
-	dir := filepath.Join(s.conf.DataDir, "queue")
+	dir := s.storeDir()
 	ns, err := server.NewServer(&server.Options{
 		ServerName: "dtypebot",
 		DontListen: true, // reached in process only: no port, no credentials
@@ -239,6 +243,9 @@ func (s *Server) Close() {
 		close(s.stop)
 	}
 	s.repairs.Wait()
+	if first && s.Embedded() && s.js != nil {
+		s.closeLedger()
+	}
 	if s.nc != nil {
 		s.nc.Close()
 	}

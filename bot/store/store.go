@@ -65,6 +65,8 @@ const (
 	// GitHub redelivers for 3 days, GitHub Enterprise Server for 7.
 	doneTTL  = 8 * 24 * time.Hour
 	leaseTTL = 30 * time.Second
+	// What was fetched back is listed by GitHub for as long as it redelivers.
+	recoveryTTL = doneTTL
 )
 
 // A Store is the bot's buckets.
@@ -73,6 +75,7 @@ type Store struct {
 	done     Bucket
 	counters Bucket
 	leases   Bucket
+	recovery Bucket
 	leaseTTL time.Duration
 	js       jetstream.JetStream
 	options  Options
@@ -98,7 +101,8 @@ func Open(ctx context.Context, js jetstream.JetStream, o Options) (*Store, error
 		{&s.attempts, "attempts", "attempts at jobs that have no answer yet", attemptsTTL, jetstream.FileStorage},
 		{&s.done, "done", "commands that were carried out, by delivery", doneTTL, jetstream.FileStorage},
 		{&s.counters, "counters", "counters that outlive a start", 0, jetstream.FileStorage},
-		{&s.leases, leaseBucket, leaseAbout, o.LeaseTTL, leases},
+		{&s.recovery, "recovery", "what was fetched back from GitHub", recoveryTTL, jetstream.FileStorage},
+		{&s.leases, "leases", "who works on which pull request", o.LeaseTTL, leases},
 	} {
 		var err error
 		if *b.into, err = open(ctx, js, b.name, b.about, b.ttl, b.storage, o); err != nil {
@@ -108,21 +112,19 @@ func Open(ctx context.Context, js jetstream.JetStream, o Options) (*Store, error
 	return s, nil
 }
 
-const (
-	leaseBucket = "leases"
-	leaseAbout  = "who works on which pull request"
-)
-
 // Reopen makes again what an embedded server forgot that was started again in
-// this process: the leases. Those that were held are lost, and their holders
-// are told so.
+// this process: the leases, and everything if its store was damaged. Leases that
+// were held are lost, and their holders are told so.
 func (s *Store) Reopen(ctx context.Context) error {
 	if !s.options.Embedded {
 		return nil
 	}
-	_, err := open(ctx, s.js, leaseBucket, leaseAbout, s.leaseTTL, jetstream.MemoryStorage, s.options)
-	return err // the handle of the bucket goes by its name
+	_, err := Open(ctx, s.js, s.options)
+	return err // the handles of the buckets go by their names
 }
+
+// Recovery is the bucket of what was fetched back from GitHub.
+func (s *Store) Recovery() Bucket { return s.recovery }
 
 // OpenBucket opens a bucket of the caller's own on disk, and creates it if it
 // does not exist. Entries live for ttl, or for ever if that is 0.
