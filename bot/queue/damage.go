@@ -21,12 +21,33 @@ import (
 // 2.15.2). So the server is asked for streams that it could not read, and its
 // messages are counted against what the last process noted.
 
-// Lost tells why jobs that were accepted before this start may be gone, "" if
-// none are. Whoever can has to look for their work elsewhere.
+// Lost tells why jobs that were accepted may be gone, "" if none are. Whoever can
+// has to look for their work elsewhere, and then call Found. The answer outlives
+// the process.
 func (s *Server) Lost() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.lost
+}
+
+// Found says that the work that was lost for that reason was found again.
+func (s *Server) Found(lost string) {
+	s.mu.Lock()
+	same := s.lost == lost
+	if same {
+		s.lost = ""
+	}
+	s.mu.Unlock()
+	if !same || !s.Embedded() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), publishLimit)
+	defer cancel()
+	if now, err := s.count(ctx); err != nil {
+		s.log.Warn("count the queue", "error", err)
+	} else {
+		s.note(ledger{Streams: now})
+	}
 }
 
 // lose notes a loss; the first reason stands.
@@ -100,6 +121,7 @@ func (s *Server) moveAside(cause error) error {
 		return fmt.Errorf("move the damaged queue aside: %w", err)
 	}
 	s.lose("the store could not be read: " + cause.Error())
+	s.note(ledger{})
 	s.log.Error("the queue's store is damaged; it was moved aside and begins anew", "moved to", to, "error", cause)
 	return nil
 }
@@ -107,7 +129,8 @@ func (s *Server) moveAside(cause error) error {
 // A ledger is what a process notes of the streams when it starts and when it
 // ends, beside the store.
 type ledger struct {
-	Clean   bool             `json:"clean"` // the process ended in good order
+	Clean   bool             `json:"clean"`          // the process ended in good order
+	Lost    string           `json:"lost,omitempty"` // see Server.Lost
 	Streams map[string]count `json:"streams"`
 }
 
@@ -130,7 +153,7 @@ func (s *Server) compare(ctx context.Context) error {
 	}
 	if why := s.missing(now); why != "" {
 		s.lose(why)
-		s.log.Error("the queue has lost messages", "found", why)
+		s.log.Error("the queue has lost jobs", "reason", s.Lost())
 	}
 	s.note(ledger{Streams: now})
 	return nil
@@ -148,6 +171,9 @@ func (s *Server) missing(now map[string]count) string {
 		return ""
 	}
 	var why []string
+	if before.Lost != "" { // and not found again yet
+		why = append(why, before.Lost)
+	}
 	for _, name := range counted {
 		was, known := before.Streams[name]
 		is := now[name]
@@ -194,6 +220,7 @@ func (s *Server) closeLedger() {
 // note replaces the note, whole or not at all. If it cannot, the next start
 // knows less.
 func (s *Server) note(l ledger) {
+	l.Lost = s.Lost()
 	data, err := json.Marshal(l)
 	temporary := s.ledgerPath() + ".new"
 	if err == nil {

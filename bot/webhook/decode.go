@@ -79,6 +79,18 @@ type identity struct {
 	login string // of the App's own account, e.g. "dtypebot[bot]"
 }
 
+// Wants reports whether a delivery of that event and action can make a job, as
+// far as that shows without its payload.
+func Wants(event, action string) bool {
+	switch event {
+	case pullRequestEvent:
+		return action == "edited" || wanted(event, &payload{Action: action})
+	case checkRunEvent, checkSuiteEvent:
+		return wanted(event, &payload{Action: action})
+	}
+	return false
+}
+
 // Jobs returns the jobs that a delivery of that event asks for, none if it is
 // not for the bot: what the handler would store, without Delivery and Accepted.
 // It verifies no signature. appID is the App's id, 0 if it is not known.

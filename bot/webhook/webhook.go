@@ -174,7 +174,14 @@ func (h *Handler) receive(w http.ResponseWriter, r *http.Request) (outcome strin
 	if err != nil {
 		return Malformed, err
 	}
-	jobs, err := decode(event, body, identity{app: h.o.AppID, login: h.o.Self()})
+	return h.Take(r.Context(), event, delivery, body)
+}
+
+// Take stores the jobs of a delivery that is known to come from GitHub, such as
+// one that was fetched back from there. The outcome is Accepted, NotForUs,
+// Malformed or Unavailable, the last two with an error.
+func (h *Handler) Take(ctx context.Context, event, delivery string, payload []byte) (outcome string, err error) {
+	jobs, err := decode(event, payload, identity{app: h.o.AppID, login: h.o.Self()})
 	if err != nil {
 		return Malformed, err
 	}
@@ -183,7 +190,7 @@ func (h *Handler) receive(w http.ResponseWriter, r *http.Request) (outcome strin
 	}
 	for _, job := range jobs {
 		job.Delivery, job.Accepted = short(delivery), h.now().UTC()
-		if err := h.queue.Put(r.Context(), job); err != nil {
+		if err := h.queue.Put(ctx, job); err != nil {
 			return Unavailable, err
 		}
 		h.log.Info("webhook accepted", "delivery", job.Delivery, "event", job.Event, "pull", job.String(), "installation", job.Installation)

@@ -25,6 +25,7 @@ import (
 	"github.com/dtypebot/dtypebot/bot/analyser"
 	"github.com/dtypebot/dtypebot/bot/github"
 	"github.com/dtypebot/dtypebot/bot/queue"
+	"github.com/dtypebot/dtypebot/bot/recovery"
 	"github.com/dtypebot/dtypebot/bot/store"
 	"github.com/dtypebot/dtypebot/bot/webhook"
 	"github.com/dtypebot/dtypebot/suggestions"
@@ -68,6 +69,9 @@ type appConfig struct {
 	// Queue are the queue's delays; zeros are the defaults. Log and Observe are
 	// the app's own.
 	Queue queue.Options
+	// Recover, if not nil, says to look for work that no webhook brought, and how
+	// often; all but the times is the app's own.
+	Recover *recovery.Options
 }
 
 // An app is the running bot: queue, workers and HTTP servers.
@@ -76,6 +80,8 @@ type app struct {
 	log      *slog.Logger
 	server   *queue.Server
 	queue    *queue.Queue
+	hook     *webhook.Handler
+	recovery *recovery.Recovery // nil without appConfig.Recover
 	reviewer *bot.Reviewer
 	handle   func(context.Context, bot.Job) error
 	metrics  *metrics
@@ -137,9 +143,19 @@ func newApp(ctx context.Context, config appConfig) (_ *app, err error) {
 	}
 	a.metrics.watch(a.queue)
 
-	if err := a.routes(); err != nil {
+	a.hook, err = webhook.New(a.queue, webhook.Options{
+		Secrets: a.config.Secrets, AppID: a.config.AppID, Self: a.self, Log: a.log, Observe: a.metrics.webhook,
+	})
+	if err != nil {
 		return nil, err
 	}
+	if config.Recover != nil {
+		o := *config.Recover
+		o.GitHub, o.Queue, o.Leases, o.Done, o.Log = client, a.queue, state, state.Recovery(), a.log
+		o.Wants, o.Take, o.Lost, o.Found = webhook.Wants, a.take, a.server.Lost, a.server.Found
+		a.recovery = recovery.New(o)
+	}
+	a.routes()
 	var lc net.ListenConfig
 	if a.listener, err = lc.Listen(ctx, "tcp", config.Listen); err != nil {
 		return nil, err
@@ -199,6 +215,12 @@ func (a *app) Run(ctx context.Context) error {
 			a.introduce(ctx)
 			return nil
 		})
+		if a.recovery != nil {
+			g.Go(func() error {
+				a.recovery.Run(ctx)
+				return nil
+			})
+		}
 	}
 	if a.config.Role != roleWebhook {
 		g.Go(func() error { return a.queue.Work(ctx, a.config.Workers, a.handle) })
@@ -241,6 +263,16 @@ func (a *app) introduce(ctx context.Context) {
 	}
 }
 
+// take stores the jobs of a delivery that was fetched back.
+func (a *app) take(ctx context.Context, event, delivery string, payload []byte) error {
+	outcome, err := a.hook.Take(ctx, event, delivery, payload)
+	a.metrics.webhook(event, "recovered_"+outcome)
+	if outcome == webhook.Malformed {
+		return errors.Join(recovery.ErrMalformed, err)
+	}
+	return err
+}
+
 // self is the login of the App's own account, "" while it is not known.
 func (a *app) self() string {
 	if login := a.login.Load(); login != nil {
@@ -272,16 +304,10 @@ func (a *app) serve(ctx context.Context, g *errgroup.Group, l net.Listener, s *h
 }
 
 // routes makes the handlers of the two servers.
-func (a *app) routes() error {
+func (a *app) routes() {
 	public, private := http.NewServeMux(), http.NewServeMux()
 	if a.config.Role != roleWorker {
-		hook, err := webhook.New(a.queue, webhook.Options{
-			Secrets: a.config.Secrets, AppID: a.config.AppID, Self: a.self, Log: a.log, Observe: a.metrics.webhook,
-		})
-		if err != nil {
-			return err
-		}
-		public.Handle("/webhook", hook)
+		public.Handle("/webhook", a.hook)
 	}
 	alive := func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") }
 	public.HandleFunc("GET /healthz", alive)
@@ -307,7 +333,6 @@ func (a *app) routes() error {
 	private.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
 	private.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 	a.public, a.private = public, private
-	return nil
 }
 
 // ready returns why the bot cannot do its work, nil if it can. It accepts and

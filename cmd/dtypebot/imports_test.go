@@ -58,6 +58,7 @@ var layers = map[string]layer{
 	},
 	"bot/webhook":        {"bot", "the door checks signatures and enqueues; it must answer before anything is analysed"},
 	"bot/queue":          {"bot", "the queue carries jobs and never looks into them"},
+	"bot/recovery":       {"bot bot/store", "it finds work and queues it; who reads GitHub and decodes events is given to it"},
 	"bot/store":          {"bot", "the buckets keep what the bot tells them"},
 	"bot/github":         {"bot analysis analysis/check analysis/patch", "it converts at the border: reads become a Snapshot, a Review becomes writes"},
 	"bot/setup":          {"bot bot/github", "the wizard makes credentials and needs no queue"},
@@ -78,6 +79,7 @@ var testsMay = map[string]string{
 	"bot":                "analysis/python analysis/patch bot/store bot/queue",
 	"bot/queue":          "bot/store",
 	"bot/store":          "bot/queue",
+	"bot/recovery":       "bot/queue",
 	"bot/github":         "bot/githubsim analysis/python suggestions",
 }
 

@@ -21,6 +21,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/dtypebot/dtypebot/bot/github"
+	"github.com/dtypebot/dtypebot/bot/recovery"
 )
 
 func newServe() *cobra.Command {
@@ -42,7 +43,7 @@ stays in the queue. A second signal ends it at once.`,
 			if err != nil {
 				return err
 			}
-			app, err := newApp(ctx, appConfig{serveConfig: config, Log: config.logger(cmd.ErrOrStderr())})
+			app, err := newApp(ctx, appConfig{serveConfig: config, Log: config.logger(cmd.ErrOrStderr()), Recover: &recovery.Options{}})
 			if err != nil {
 				return err
 			}
