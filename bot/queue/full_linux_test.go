@@ -3,6 +3,7 @@ package queue_test
 import (
 	"context"
 	"errors"
+	"net"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -147,6 +148,42 @@ func TestStoreGivesUp(t *testing.T) {
 		}
 		if time.Since(begin) > limit {
 			t.Fatalf("depth %+v, %v", d, err)
+		}
+	}
+}
+
+// A lateEnd is a connection whose end is noticed late.
+type lateEnd struct{ net.Conn }
+
+func (c lateEnd) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if err != nil {
+		time.Sleep(300 * time.Millisecond) // the server is there again long before
+	}
+	return n, err
+}
+
+// TestLateConnection has the embedded server start again while the connection
+// to the old one still looks alive: what is asked of the new server must not go
+// over it, as there is nobody to answer.
+func TestLateConnection(t *testing.T) {
+	t.Parallel()
+	f := embedded(t)
+	f.srv.Wrap(func(c net.Conn) net.Conn { return lateEnd{c} })
+	done := make(chan int, 100)
+	stop := f.work(2, func(_ context.Context, j bot.Job) error {
+		done <- j.Pull
+		return nil
+	})
+	defer stop()
+	f.put(1, "d")
+	wait(t, done)
+	for round := 1; round <= 2; round++ { // the second time over a connection that is wrapped
+		if err := f.srv.EndStore(); err != nil {
+			t.Fatal(err)
+		}
+		stored := f.putUntil(100*round, true)
+		for wait(t, done) != stored {
 		}
 	}
 }

@@ -132,6 +132,11 @@ func (s *Server) reopen(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	// A connection that has not noticed the end yet would be taken for one to the
+	// next server, and what is asked over it has no answer.
+	if err := s.untilConnected(ctx, false); err != nil {
+		return err
+	}
 	ns, err := s.startServer()
 	if err != nil {
 		return err
@@ -142,12 +147,8 @@ func (s *Server) reopen(ctx context.Context) error {
 	s.mu.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, startLimit)
 	defer cancel()
-	for !s.nc.IsConnected() { // it tries every few milliseconds and tells nobody
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("connect to the embedded queue: %w", ctx.Err())
-		case <-time.After(5 * time.Millisecond):
-		}
+	if err := s.untilConnected(ctx, true); err != nil {
+		return err
 	}
 	for _, f := range again {
 		if err := f(ctx); err != nil {
@@ -161,6 +162,21 @@ func (s *Server) reopen(ctx context.Context) error {
 	close(s.turned)
 	s.turned = make(chan struct{})
 	s.mu.Unlock()
+	return nil
+}
+
+// untilConnected waits until the connection is there, or is gone: it changes by
+// itself within milliseconds and tells nobody.
+func (s *Server) untilConnected(ctx context.Context, connected bool) error {
+	ctx, cancel := context.WithTimeout(ctx, startLimit)
+	defer cancel()
+	for s.nc.IsConnected() != connected {
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("connect to the embedded queue: %w", ctx.Err())
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
 	return nil
 }
 

@@ -53,7 +53,8 @@ type Server struct {
 	turned    chan struct{}                 // closed and replaced when the server was started again
 	repairing bool
 	closed    bool
-	stop      chan struct{} // closed by Close
+	wrap      func(net.Conn) net.Conn // of tests; nil leaves connections as they are
+	stop      chan struct{}           // closed by Close
 	repairs   sync.WaitGroup
 	broken    atomic.Pointer[error] // why the server is being repaired
 	lost      string                // see Lost; guarded by mu
@@ -157,7 +158,11 @@ func (d door) InProcessConn() (net.Conn, error) {
 	if ns == nil {
 		return nil, errors.New("the embedded queue is not running")
 	}
-	return ns.InProcessConn()
+	conn, err := ns.InProcessConn()
+	if err == nil && d.s.wrap != nil {
+		conn = d.s.wrap(conn)
+	}
+	return conn, err
 }
 
 // connect connects to the external server.
