@@ -29,7 +29,7 @@ func checkRun(snapshot Snapshot, report check.Report, entries []entry, possible 
 			continue
 		}
 		open++
-		if e.where == asideAnchor && len(run.Annotations) < MaxAnnotations {
+		if e.annotated() && len(run.Annotations) < maxAnnotated {
 			run.Annotations = append(run.Annotations, annotation(e.Comment))
 		}
 	}
@@ -126,6 +126,16 @@ func checkTitle(open, dismissed, files, skipped int, snapshot Snapshot) string {
 	return title
 }
 
+// maxAnnotated bounds the annotations of one check run: with more nobody reads
+// any. The summary's table has the rest.
+const maxAnnotated = 500
+
+// annotated reports whether the mistake is worth a comment and could not become
+// one.
+func (e entry) annotated() bool {
+	return !e.post && e.where != inComment && e.where != asideDismissed && e.where != asidePath
+}
+
 // annotation says a mistake where no comment can stand.
 func annotation(c suggestions.Comment) Annotation {
 	a := Annotation{
@@ -166,7 +176,7 @@ func (r *Review) Refuse(snapshot Snapshot, refused []ReviewComment) {
 		if c.StartLine > 0 {
 			first = c.StartLine
 		}
-		if len(r.Check.Annotations) < MaxAnnotations {
+		if len(r.Check.Annotations) < maxAnnotated {
 			r.Check.Annotations = append(r.Check.Annotations, Annotation{
 				Path:      c.Path,
 				StartLine: first,

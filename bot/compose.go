@@ -28,8 +28,8 @@ const maxPossible = 50
 const (
 	inComment   = "comment"
 	asidePath   = "here only: test, script or example"
-	asideDraft  = "here only: draft"
-	asideCap    = "here only: more than %d"
+	asideDraft  = "annotation: draft"
+	asideCap    = "annotation: more than %d"
 	asideAnchor = "annotation: outside the lines of the diff"
 
 	asideDismissed = "dismissed"

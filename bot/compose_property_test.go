@@ -113,7 +113,7 @@ func TestComposeHolds(t *testing.T) {
 		if !strings.Contains(run.Summary, "**Looked at:**") {
 			t.Fatalf("the summary does not say what was looked at:\n%s", run.Summary)
 		}
-		if len(run.Annotations) > bot.MaxAnnotations {
+		if len(run.Annotations) > 500 {
 			t.Fatalf("%d annotations", len(run.Annotations))
 		}
 		posted := slices.ContainsFunc(f.plan.Comments, func(c suggestions.Comment) bool { return c.Confidence() != analysis.Possible })

@@ -14,6 +14,7 @@ type Marker struct {
 	Fingerprint string // of the comment's first finding, "" in a review's body
 	Rule        string
 	Also        []string // fingerprints of what else the comment is about
+	Gone        bool     // says that the mistake is gone
 	Head        string   // the sha that was analysed; GitHub re-points a review's own commit after a force push
 }
 
@@ -24,10 +25,14 @@ var markerLine = regexp.MustCompile(`^<!-- dtypebot:v1((?: [a-z]+=[^ ]*)*) -->$`
 
 // String returns the marker as one line of Markdown that is not shown.
 func (m Marker) String() string {
+	gone := ""
+	if m.Gone {
+		gone = "1"
+	}
 	var b strings.Builder
 	b.WriteString(markerPrefix)
 	for _, f := range [...]struct{ key, value string }{
-		{"fp", m.Fingerprint}, {"rule", m.Rule}, {"head", m.Head}, {"also", strings.Join(m.Also, " ")},
+		{"fp", m.Fingerprint}, {"rule", m.Rule}, {"head", m.Head}, {"also", strings.Join(m.Also, " ")}, {"gone", gone},
 	} {
 		if f.value != "" {
 			// Escaped, so that no value can end the comment or hold a space.
@@ -61,6 +66,8 @@ func ParseMarker(body string) (Marker, bool) {
 			m.Rule = value
 		case "head":
 			m.Head = value
+		case "gone":
+			m.Gone = value == "1"
 		case "also":
 			m.Also = strings.Fields(value)
 		}

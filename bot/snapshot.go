@@ -59,6 +59,8 @@ type Thread struct {
 	VotedDown bool
 	// Gone and Seen are the App's own marks: ReactionGone and ReactionSeen.
 	Gone, Seen bool
+	// Told says that the App said in the thread that the mistake is gone.
+	Told bool
 }
 
 // A CheckRun is one of the bot's own check runs.

@@ -237,25 +237,22 @@ func gone(t Thread, snapshot Snapshot) ThreadChange {
 	}
 	mark := ThreadAct{Do: ReactToComment, Reaction: ReactionGone}
 	fixed := "Fixed in " + code(short(snapshot.Head)) + "."
-	marker := Marker{Fingerprint: t.Fingerprint, Rule: t.Rule, Head: snapshot.Head}.String()
+	if t.Gone || t.Seen {
+		c.Outcome = "" // it is counted already
+	}
 	switch {
-	case t.Gone, t.Resolved && t.ResolvedByApp && !t.VotedDown:
+	case t.Resolved && (t.Gone || t.ResolvedByApp && !t.VotedDown), !t.Resolved && t.Told:
 		return ThreadChange{} // that was seen before
 	case t.Resolved:
-		if t.Seen { // counted as dismissed
-			c.Outcome = ""
-		}
 		c.Acts = []ThreadAct{mark}
 		return c
 	case !t.answered() && t.Reactions == 0:
 		c.Otherwise = []ThreadAct{{Do: DeleteComment}}
 	case !t.answered():
-		c.Otherwise = []ThreadAct{{Do: EditComment, Body: fixed + "\n\n" + marker}, mark}
-	default:
-		c.Otherwise = []ThreadAct{{Do: ReplyToThread, Body: fixed + "\n\n" + Marker{Head: snapshot.Head}.String()}, mark}
-	}
-	if t.Seen {
-		c.Outcome = ""
+		marker := Marker{Fingerprint: t.Fingerprint, Rule: t.Rule, Head: snapshot.Head, Gone: true}
+		c.Otherwise = []ThreadAct{mark, {Do: EditComment, Body: fixed + "\n\n" + marker.String()}}
+	default: // the mark first: a reply must not come twice
+		c.Otherwise = []ThreadAct{mark, {Do: ReplyToThread, Body: fixed + "\n\n" + Marker{Head: snapshot.Head, Gone: true}.String()}}
 	}
 	if !t.MayResolve {
 		c.Acts, c.Otherwise = c.Otherwise, nil

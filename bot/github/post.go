@@ -2,6 +2,7 @@ package github
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"strings"
 
@@ -146,26 +147,59 @@ func (s *session) checkRun(ctx context.Context, review bot.Review) (int64, error
 	return 0, err
 }
 
+// writeCheckRun writes the run with its first annotations, and then the others:
+// GitHub takes fifty at a time and adds them to those that stand.
 func (s *session) writeCheckRun(ctx context.Context, call string, review bot.Review) (int64, error) {
+	written, err := s.writeFirst(ctx, call, review)
+	if err != nil {
+		return 0, err
+	}
+	run := review.Check
+	for from := bot.MaxAnnotations; from < len(run.Annotations); from += bot.MaxAnnotations {
+		page := run
+		page.Annotations = run.Annotations[from:min(from+bot.MaxAnnotations, len(run.Annotations))]
+		if written, err = s.updateCheckRun(ctx, "check-run:annotations", review, written.GetID(), output(page)); err != nil {
+			return 0, err
+		}
+	}
+	// GitHub was seen to take annotations and show none; the summary then says so.
+	if n := written.GetOutput().GetAnnotationsCount(); len(run.Annotations) > bot.MaxAnnotations && n < len(run.Annotations) {
+		run.Summary = bot.Cut(fmt.Sprintf("GitHub shows %d of %d annotations; the table has all.\n\n%s", n, len(run.Annotations), run.Summary), bot.MaxSummary)
+		run.Annotations = nil
+		if written, err = s.updateCheckRun(ctx, "check-run:count", review, written.GetID(), output(run)); err != nil {
+			return 0, err
+		}
+	}
+	return written.GetID(), nil
+}
+
+// updateCheckRun writes into a run that stands.
+func (s *session) updateCheckRun(ctx context.Context, call string, review bot.Review, id int64, out *github.CheckRunOutput) (updated *github.CheckRun, err error) {
+	run := review.Check
+	err = s.call(call, func() (err error) {
+		updated, _, err = s.client.Checks.UpdateCheckRun(ctx, review.Owner, review.Name, id, github.UpdateCheckRunOptions{
+			Name:       run.Name,
+			ExternalID: github.String(run.ExternalID),
+			Status:     github.String("completed"),
+			Conclusion: github.String(run.Conclusion),
+			Output:     out,
+		})
+		return err
+	})
+	return updated, err
+}
+
+// writeFirst creates or completes the run with its first annotations.
+func (s *session) writeFirst(ctx context.Context, call string, review bot.Review) (*github.CheckRun, error) {
 	run := review.Check
 	output := output(run)
 	if run.Existing != 0 {
-		var updated *github.CheckRun
-		err := s.call(call, func() (err error) {
-			updated, _, err = s.client.Checks.UpdateCheckRun(ctx, review.Owner, review.Name, run.Existing, github.UpdateCheckRunOptions{
-				Name:       run.Name,
-				ExternalID: github.String(run.ExternalID),
-				Status:     github.String("completed"),
-				Conclusion: github.String(run.Conclusion),
-				Output:     output,
-			})
-			return err
-		})
+		updated, err := s.updateCheckRun(ctx, call, review, run.Existing, output)
 		if err == nil {
-			return updated.GetID(), nil
+			return updated, nil
 		}
 		if e, ok := refused(err); !ok || e.Status != http.StatusForbidden && e.Status != http.StatusNotFound {
-			return 0, err
+			return nil, err
 		}
 		// The run is another App's or is gone; ours begins anew.
 	}
@@ -181,10 +215,7 @@ func (s *session) writeCheckRun(ctx context.Context, call string, review bot.Rev
 		})
 		return err
 	})
-	if err != nil {
-		return 0, err
-	}
-	return created.GetID(), nil
+	return created, err
 }
 
 // output is what a check run says, in the words of the library.

@@ -112,6 +112,9 @@ const threadsFragment = `fragment threads on PullRequestReviewThreadConnection {
         down: reactions(content: THUMBS_DOWN, first: 20) { nodes { user { login } } }
       }
     }
+    later: comments(last: 20) {
+      nodes { body viewerDidAuthor author { __typename login } }
+    }
   }
 }
 `
@@ -232,19 +235,21 @@ type thread struct {
 	ResolvedBy *struct {
 		Login string `json:"login"`
 	} `json:"resolvedBy"`
+	Later struct {
+		Nodes []struct {
+			Body string `json:"body"`
+			authorship
+		} `json:"nodes"`
+	} `json:"later"`
 	ViewerCanResolve   bool `json:"viewerCanResolve"`
 	ViewerCanUnresolve bool `json:"viewerCanUnresolve"`
 	Comments           struct {
 		TotalCount int `json:"totalCount"`
 		Nodes      []struct {
-			ID              string `json:"id"`
-			DatabaseID      int64  `json:"databaseId"`
-			Body            string `json:"body"`
-			ViewerDidAuthor bool   `json:"viewerDidAuthor"`
-			Author          *struct {
-				Typename string `json:"__typename"`
-				Login    string `json:"login"`
-			} `json:"author"` // null when the account is gone
+			ID         string `json:"id"`
+			DatabaseID int64  `json:"databaseId"`
+			Body       string `json:"body"`
+			authorship
 			Reactions struct {
 				TotalCount int `json:"totalCount"`
 			} `json:"reactions"`
@@ -258,6 +263,21 @@ type thread struct {
 			} `json:"down"`
 		} `json:"nodes"`
 	} `json:"comments"`
+}
+
+// An authorship says who wrote a comment.
+type authorship struct {
+	ViewerDidAuthor bool `json:"viewerDidAuthor"`
+	Author          *struct {
+		Typename string `json:"__typename"`
+		Login    string `json:"login"`
+	} `json:"author"` // null when the account is gone
+}
+
+// own reports whether the App wrote it. That it was the App is said by GitHub, or
+// follows from the names: an author's login has no "[bot]".
+func (a authorship) own(viewer string) bool {
+	return a.ViewerDidAuthor || a.Author != nil && a.Author.Typename == "Bot" && sameLogin(a.Author.Login, viewer)
 }
 
 type commit struct {

@@ -67,6 +67,7 @@ func newWorldWith(t *testing.T, limits githubsim.Limits) *world {
 		Name:        "dtypebot",
 		Key:         key(),
 		Permissions: map[string]string{"contents": "read", "pull_requests": "write", "checks": "write"},
+		Events:      []string{"pull_request", "check_run", "check_suite", "issue_comment", "pull_request_review_thread", "merge_group", "repository"},
 	})
 	must(t, err)
 	w.installation, err = sim.Install(w.app.ID, owner+"/"+name)

@@ -608,19 +608,15 @@ func (s *session) raw(ctx context.Context, owner, name, sha string) (string, err
 }
 
 // own picks the threads that the App began, by who wrote the first comment and
-// by its marker: anyone can paste a marker. That it was the App is said by
-// GitHub, or follows from the names: an author's login has no "[bot]".
+// by its marker: anyone can paste a marker.
 func own(all []thread, viewer string) []bot.Thread {
-	login := strings.TrimSuffix(viewer, "[bot]")
 	var out []bot.Thread
 	for _, t := range all {
 		if len(t.Comments.Nodes) == 0 {
 			continue
 		}
 		first := t.Comments.Nodes[0]
-		named := first.Author != nil && first.Author.Typename == "Bot" && login != "" &&
-			strings.EqualFold(strings.TrimSuffix(first.Author.Login, "[bot]"), login)
-		if !first.ViewerDidAuthor && !named {
+		if !first.own(viewer) {
 			continue
 		}
 		marker, ok := bot.ParseMarker(first.Body)
@@ -648,10 +644,21 @@ func own(all []thread, viewer string) []bot.Thread {
 			MayResolve:    t.ViewerCanResolve || t.ViewerCanUnresolve,
 			Gone:          first.ReactionGroups.own(bot.ReactionGone),
 			Seen:          first.ReactionGroups.own(bot.ReactionSeen),
-			ResolvedByApp: t.ResolvedBy != nil && login != "" && strings.EqualFold(strings.TrimSuffix(t.ResolvedBy.Login, "[bot]"), login),
+			ResolvedByApp: t.ResolvedBy != nil && sameLogin(t.ResolvedBy.Login, viewer),
+			Told:          t.told(viewer),
 		})
 	}
 	return out
+}
+
+// told reports whether the App said in the thread that the mistake is gone.
+func (t thread) told(viewer string) bool {
+	for _, c := range t.Later.Nodes {
+		if m, ok := bot.ParseMarker(c.Body); ok && m.Gone && c.own(viewer) {
+			return true
+		}
+	}
+	return false
 }
 
 // checkRuns are the App's own check runs of the head, newest first.

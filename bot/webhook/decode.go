@@ -15,6 +15,7 @@ const (
 	pullRequestEvent = "pull_request"
 	checkRunEvent    = "check_run"
 	checkSuiteEvent  = "check_suite"
+	threadEvent      = "pull_request_review_thread"
 )
 
 // payload is what the bot reads of a delivery. Other fields may change or be
@@ -102,7 +103,9 @@ func Jobs(event string, payload []byte, appID int64) ([]bot.Job, error) {
 // Repository, Owner, Name, Pull, Event and Rerun set; none if the event is not
 // for the bot. It is pure.
 func decode(event string, body []byte, self identity) ([]bot.Job, error) {
-	if event != pullRequestEvent && event != checkRunEvent && event != checkSuiteEvent {
+	switch event {
+	case pullRequestEvent, checkRunEvent, checkSuiteEvent, threadEvent:
+	default:
 		return nil, nil
 	}
 	var p payload
@@ -114,7 +117,7 @@ func decode(event string, body []byte, self identity) ([]bot.Job, error) {
 	}
 	// What the bot does itself comes back as events; answering them would be a
 	// loop. A re-run is somebody's wish, by whatever token it was asked for.
-	if event == pullRequestEvent && self.login != "" && p.Sender != nil && strings.EqualFold(p.Sender.Login, self.login) {
+	if (event == pullRequestEvent || event == threadEvent) && self.login != "" && p.Sender != nil && strings.EqualFold(p.Sender.Login, self.login) {
 		return nil, nil
 	}
 	job := bot.Job{V: bot.JobVersion, Installation: p.Installation.ID, Event: event + "." + p.Action}
@@ -128,7 +131,7 @@ func decode(event string, body []byte, self identity) ([]bot.Job, error) {
 
 	var pulls []int
 	switch event {
-	case pullRequestEvent:
+	case pullRequestEvent, threadEvent:
 		if p.PullRequest == nil {
 			return nil, fmt.Errorf("%w: no pull request", errMalformed)
 		}
@@ -175,7 +178,10 @@ func decode(event string, body []byte, self identity) ([]bot.Job, error) {
 // for one. Pushes also come as check_suite.requested, and the bot's own check
 // runs as created and completed.
 func wanted(event string, p *payload) bool {
-	if event != pullRequestEvent {
+	switch event {
+	case threadEvent: // people dismiss a mistake by resolving its thread
+		return p.Action == "resolved" || p.Action == "unresolved"
+	case checkRunEvent, checkSuiteEvent:
 		return p.Action == "rerequested"
 	}
 	switch p.Action {
