@@ -44,6 +44,9 @@ type Retry struct {
 	// Outage says that GitHub, or the way to it, is disturbed. With HandBack the
 	// delay then grows from After each time in a row.
 	Outage bool
+	// Whole says that all jobs of the installation have to wait so long, as at a
+	// rate limit.
+	Whole bool
 }
 
 // Error returns the cause and the delay.

@@ -66,6 +66,8 @@ type Config struct {
 	// Token, if not empty, is used for every repository in place of the App's
 	// own tokens, which need no AppID and Key then: to read as a person does.
 	Token string
+	// Limits are kept if not nil.
+	Limits *Limits
 }
 
 // An App talks to GitHub as one App for all its installations. It may be used
@@ -79,6 +81,7 @@ type App struct {
 	base      http.RoundTripper // pinned to the configured hosts; adds no credentials
 	started   time.Time
 	person    *installation // with Config.Token
+	limiter   *limiter      // nil without Config.Limits
 
 	mu            sync.Mutex // guards the creation of an installation's client
 	installations *lru.Cache[int64, *installation]
@@ -151,6 +154,10 @@ func New(config Config) (*App, error) {
 		started:       time.Now(),
 		installations: installations,
 		written:       written,
+	}
+	if config.Limits != nil {
+		a.limiter = newLimiter(*config.Limits)
+		a.base = &guard{next: a.base, limiter: a.limiter}
 	}
 	if config.Token != "" {
 		a.person = &installation{client: a.client(&bearer{next: a.base, token: config.Token})}
@@ -322,7 +329,11 @@ func (a *App) newInstallation(id int64) *installation {
 	apps := ghinstallation.NewAppsTransportFromPrivateKey(a.base, a.id, a.key)
 	transport := ghinstallation.NewFromAppsTransport(apps, id)
 	transport.BaseURL = strings.TrimSuffix(a.api.String(), "/")
-	return &installation{id: id, client: a.client(transport), transport: transport}
+	var round http.RoundTripper = transport
+	if a.limiter != nil {
+		round = &metered{next: transport, limiter: a.limiter, installation: id, graphql: a.graphql}
+	}
+	return &installation{id: id, client: a.client(round), transport: transport}
 }
 
 // forget drops an installation's client and token.

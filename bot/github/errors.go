@@ -49,6 +49,9 @@ func classify(call string, err error) error {
 	case errors.Is(err, errForeignHost):
 		return fmt.Errorf("%s: %w", call, errForeignHost)
 	}
+	if limited, ok := limitedError(call, err); ok {
+		return limited
+	}
 	if _, ok := errors.AsType[bot.Drop](err); ok {
 		return err
 	}
@@ -59,7 +62,7 @@ func classify(call string, err error) error {
 		return classifyToken(e)
 	}
 	if after, ok := ownLimit(err); ok {
-		return bot.Retry{After: after, HandBack: true, Err: &Error{Call: call, Status: http.StatusForbidden, Message: "still rate limited, not asked"}}
+		return bot.Retry{After: after, HandBack: true, Whole: true, Err: &Error{Call: call, Status: http.StatusForbidden, Message: "still rate limited, not asked"}}
 	}
 	resp, message := answer(err)
 	if resp == nil {
@@ -75,13 +78,13 @@ func status(e *Error, header http.Header) error {
 	switch {
 	case e.Status == http.StatusForbidden || e.Status == http.StatusTooManyRequests:
 		if after, ok := rateLimit(e.Status, header, message); ok {
-			return bot.Retry{After: after, HandBack: true, Err: e}
+			return bot.Retry{After: after, HandBack: true, Whole: true, Err: e}
 		}
 		if strings.Contains(message, "suspended") {
 			return bot.Drop{Reason: "the installation is suspended"}
 		}
 	case e.Status == http.StatusUnprocessableEntity && strings.Contains(message, "submitted too quickly"):
-		return bot.Retry{After: afterSecondary, HandBack: true, Err: e}
+		return bot.Retry{After: afterSecondary, HandBack: true, Whole: true, Err: e}
 	case e.Status == http.StatusGone || e.Status == http.StatusUnavailableForLegalReasons:
 		return bot.Drop{Reason: e.Error()}
 	case e.Status >= 500:

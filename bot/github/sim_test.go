@@ -29,7 +29,8 @@ type world struct {
 	*githubsim.Sim
 	t            *testing.T
 	transport    http.RoundTripper // of the bot, nil for the usual one
-	base         string            // path of the API below the server, "/api/v3" as on an Enterprise Server
+	limits       *github.Limits
+	base         string // path of the API below the server, "/api/v3" as on an Enterprise Server
 	app          githubsim.App
 	server       *httptest.Server
 	client       *github.App
@@ -53,7 +54,13 @@ func newWorld(t *testing.T) *world { return newWorldWith(t, githubsim.Limits{}) 
 
 func newWorldWith(t *testing.T, limits githubsim.Limits) *world {
 	t.Helper()
-	sim, err := githubsim.New(githubsim.Options{Dir: t.TempDir(), Limits: limits})
+	return newWorldOf(t, githubsim.Options{Limits: limits})
+}
+
+func newWorldOf(t *testing.T, o githubsim.Options) *world {
+	t.Helper()
+	o.Dir = t.TempDir()
+	sim, err := githubsim.New(o)
 	if errors.Is(err, githubsim.ErrNoGit) && os.Getenv("DTYPEBOT_REQUIRE") != "all" {
 		t.Skip(err)
 	}
@@ -79,7 +86,7 @@ func newWorldWith(t *testing.T, limits githubsim.Limits) *world {
 // restart makes a new process of the bot: nothing is remembered.
 func (w *world) restart() {
 	w.t.Helper()
-	client, err := github.New(github.Config{AppID: w.app.ID, Key: w.app.PEM, APIURL: w.server.URL + w.base, UserAgent: "dtypebot/test", Transport: w.transport})
+	client, err := github.New(github.Config{AppID: w.app.ID, Key: w.app.PEM, APIURL: w.server.URL + w.base, UserAgent: "dtypebot/test", Transport: w.transport, Limits: w.limits})
 	must(w.t, err)
 	w.client = client
 	w.reviewer = bot.Reviewer{GitHub: client, Analyse: analyse, Config: bot.Config{Engine: "test"}}

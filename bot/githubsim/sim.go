@@ -32,6 +32,9 @@ type Options struct {
 	// WebhookTimeout is how long a webhook's receiver may take; GitHub's 10 s if 0.
 	WebhookTimeout time.Duration
 	Limits         Limits
+	// Secondary are GitHub's secondary limits, which are kept if not nil: a
+	// simulator is often asked faster than GitHub would be.
+	Secondary *Secondary
 }
 
 // Limits are numbers that GitHub fixes; a test may want smaller ones. A zero
@@ -42,6 +45,17 @@ type Limits struct {
 	PatchLines int // lines of one file's patch: 20,000
 	PatchBytes int // bytes of one file's patch: 500 KB
 	PageBytes  int // bytes of all patches of one page: 1 MB
+}
+
+// Secondary are the limits that GitHub keeps beside the hour's; each is per
+// installation. A zero stands for GitHub's number.
+// https://docs.github.com/en/rest/using-the-rest-api/rate-limits-for-the-rest-api#about-secondary-rate-limits
+type Secondary struct {
+	Concurrent  int // open requests, REST and GraphQL: 100
+	Points      int // of REST a minute, reading costs 1 and writing 5: 900
+	Queries     int // points of GraphQL a minute, a mutation costs 5: 2,000
+	Content     int // requests that notify people, a minute: 80
+	ContentHour int // the same, an hour: 500
 }
 
 // Sim is a simulated GitHub. All methods may be called at once.
@@ -68,6 +82,8 @@ type Sim struct {
 	inFlight   int           // webhooks on their way
 	background sync.WaitGroup
 	rates      map[string]*rate
+	spent      map[string][]spent // by kind and installation, for Secondary
+	exceeded   []string
 	requests   int64
 	open       int // requests being answered
 	table      []*route
@@ -139,11 +155,21 @@ func New(opts Options) (*Sim, error) {
 	set(&opts.Limits.PatchLines, 20_000)
 	set(&opts.Limits.PatchBytes, 500<<10)
 	set(&opts.Limits.PageBytes, 1<<20)
+	if opts.Secondary != nil {
+		secondary := *opts.Secondary
+		set(&secondary.Concurrent, 100)
+		set(&secondary.Points, 900)
+		set(&secondary.Queries, 2000)
+		set(&secondary.Content, 80)
+		set(&secondary.ContentHour, 500)
+		opts.Secondary = &secondary
+	}
 	s := &Sim{
 		opts: opts, log: opts.Logger, secret: make([]byte, 32),
 		url: strings.TrimSuffix(opts.URL, "/"), nextID: map[string]int64{},
 		users: map[string]*user{}, tokens: map[string]*token{}, moved: map[string]*repository{},
 		changed: make(chan struct{}), rates: map[string]*rate{},
+		spent: map[string][]spent{},
 	}
 	if s.url == "" {
 		s.url = "http://github.invalid"
@@ -437,6 +463,7 @@ func (s *Sim) serve(w http.ResponseWriter, r *http.Request, rt *route) {
 	for k, v := range rep.header {
 		header[k] = v
 	}
+	header.Set("Date", s.opts.Clock().UTC().Format(http.TimeFormat))
 	header.Set("X-GitHub-Request-Id", requestID)
 	header.Set("X-GitHub-Media-Type", "github.v3; format=json")
 	header.Set("X-GitHub-Api-Version-Selected", apiVersion(r))
@@ -507,8 +534,14 @@ func (s *Sim) answer(c *call) reply {
 	}
 	spent := s.rateOf(c)
 	if spent.exhausted() {
+		s.exceeded = append(s.exceeded, "primary")
 		rep := refuse(http.StatusForbidden, spent.message(c), "rest/overview/rate-limits-for-the-rest-api")
 		return spent.headers(rep)
+	}
+	if limit := s.secondary(c); limit != "" {
+		s.exceeded = append(s.exceeded, limit)
+		rep := refuse(http.StatusForbidden, "You have exceeded a secondary rate limit. Please wait a few minutes before you try again.", "rest/overview/rate-limits-for-the-rest-api#about-secondary-rate-limits")
+		return spent.headers(rep.with("Retry-After", "60"))
 	}
 	rep, stop = s.authorize(c)
 	if !stop {

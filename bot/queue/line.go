@@ -3,6 +3,7 @@ package queue
 import (
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -30,10 +31,13 @@ type line struct {
 	turns   []string           // installations with waiting items, next first
 	queues  map[string][]*item // by installation, oldest first
 	running map[string]*item   // by key
+	paused  map[string]time.Time
+	// admit is asked, if not nil, before a job starts; see Options.Admit.
+	admit func(job bot.Job, running int) time.Duration
 }
 
 func newLine(share int) *line {
-	l := &line{share: share, queues: make(map[string][]*item), running: make(map[string]*item)}
+	l := &line{share: share, queues: make(map[string][]*item), running: make(map[string]*item), paused: make(map[string]time.Time)}
 	l.changed = sync.NewCond(&l.mu)
 	return l
 }
@@ -95,13 +99,20 @@ func (l *line) take() *item {
 }
 
 // next removes the first item that may run from the line whose turn it is, and
-// moves that installation to the end.
+// moves that installation to the end. Those that have to wait are passed over.
 func (l *line) next() *item {
 	for t, from := range l.turns {
+		if _, wait := l.paused[from]; wait {
+			continue
+		}
 		q := l.queues[from]
 		for i, it := range q {
 			if l.running[it.key] != nil {
 				continue
+			}
+			if d := l.admission(it); d > 0 {
+				l.pauseLocked(from, d)
+				break
 			}
 			l.turns = slices.Delete(l.turns, t, t+1)
 			q = slices.Delete(q, i, i+1)
@@ -116,6 +127,50 @@ func (l *line) next() *item {
 		}
 	}
 	return nil
+}
+
+// admission is how long the item has to wait.
+func (l *line) admission(it *item) time.Duration {
+	if l.admit == nil || it.bad != nil {
+		return 0
+	}
+	n := 0
+	for _, other := range l.running {
+		if other.from == it.from {
+			n++
+		}
+	}
+	return l.admit(it.job, n)
+}
+
+// pause passes an installation over for so long. A longer pause stands.
+func (l *line) pause(from string, d time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.pauseLocked(from, d)
+}
+
+func (l *line) pauseLocked(from string, d time.Duration) {
+	until := time.Now().Add(d)
+	if !until.After(l.paused[from]) {
+		return
+	}
+	l.paused[from] = until
+	time.AfterFunc(d, func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if l.paused[from].Equal(until) {
+			delete(l.paused, from)
+			l.changed.Broadcast()
+		}
+	})
+}
+
+// pauseOf is how long an installation is still passed over.
+func (l *line) pauseOf(from string) time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return time.Until(l.paused[from])
 }
 
 // finish says that the item does not run any more.

@@ -12,7 +12,8 @@
 // stream, sorts it into one line per installation, and takes the first job of
 // each line in rotation. What one installation queues beyond its share of the
 // window is handed back for as long as its line lasts, so that the window always
-// moves on to the others.
+// moves on to the others. One that has to wait, since GitHub limits it, is passed
+// over until then; its jobs hold no worker.
 //
 // The package does not know what a job does, and it does not talk to GitHub.
 package queue
@@ -92,6 +93,10 @@ type Options struct {
 	// after a bot.Retry with HandBack, and when the process ended before it
 	// returned; another error is logged.
 	Dead func(ctx context.Context, job bot.Job, reason string) error
+	// Admit is asked before each try how long the job's installation has to wait
+	// first, running being how many of its jobs run in this process. That is no
+	// try, and costs nothing. It must not block. nil never waits.
+	Admit func(job bot.Job, running int) time.Duration
 	// Grace is how long running jobs may go on after the context of Work ended;
 	// 0 means 20 s.
 	Grace time.Duration

@@ -781,3 +781,91 @@ func TestReadyTellsRefusal(t *testing.T) {
 		t.Errorf("after a client went away: %v", err)
 	}
 }
+
+// TestPaused has an installation at GitHub's limit, with many jobs: it is tried
+// once per pause, and others do not wait for it.
+func TestPaused(t *testing.T) {
+	f := open(t, queue.Config{DataDir: t.TempDir()}, queue.Options{Window: 64})
+	const pause = 400 * time.Millisecond
+	for n := 1; n <= 100; n++ {
+		f.put(n, "d")
+	}
+	var mu sync.Mutex
+	var tried []time.Time
+	quiet := make(chan time.Time, 10)
+	free := false
+	stop := f.work(4, func(_ context.Context, j bot.Job) error {
+		mu.Lock()
+		defer mu.Unlock()
+		switch {
+		case j.Installation != 7:
+			quiet <- time.Now()
+		case !free:
+			tried = append(tried, time.Now())
+			return bot.Retry{After: pause, HandBack: true, Whole: true, Err: errors.New("limited")}
+		}
+		return nil
+	})
+	time.Sleep(pause / 2)
+	start := time.Now()
+	other := job(1, "d")
+	other.Installation = 8
+	if err := f.q.Put(t.Context(), other); err != nil {
+		t.Fatal(err)
+	}
+	if took := wait(t, quiet).Sub(start); took > time.Second {
+		t.Errorf("the quiet installation waited %s", took)
+	}
+	time.Sleep(2 * pause)
+	mu.Lock()
+	if n := len(tried); n < 2 || n > 4*4 { // four workers begin at once
+		t.Errorf("tried %d times in three pauses", n)
+	}
+	free = true
+	mu.Unlock()
+	for done := 0; done < 101; {
+		if strings.HasSuffix(wait(t, f.out), " done") {
+			done++
+		}
+	}
+	stop()
+	f.depth(0, 0)
+}
+
+// TestAdmit asks before a job starts; what has to wait is no try.
+func TestAdmit(t *testing.T) {
+	var mu sync.Mutex
+	asked := 0
+	f := open(t, queue.Config{DataDir: t.TempDir()}, queue.Options{Admit: func(j bot.Job, running int) time.Duration {
+		mu.Lock()
+		defer mu.Unlock()
+		asked++
+		if running > 0 { // one at a time
+			return 5 * time.Millisecond
+		}
+		if asked < 4 {
+			return 20 * time.Millisecond
+		}
+		return 0
+	}})
+	for n := 1; n <= 5; n++ {
+		f.put(n, "d")
+	}
+	var running sync.Mutex
+	start := time.Now()
+	stop := f.work(4, func(context.Context, bot.Job) error {
+		if !running.TryLock() {
+			t.Error("two at once")
+			return nil
+		}
+		defer running.Unlock()
+		time.Sleep(2 * time.Millisecond)
+		return nil
+	})
+	f.outcomes(5)
+	if took := time.Since(start); took < 50*time.Millisecond {
+		t.Errorf("did not wait: %s", took)
+	}
+	stop()
+	f.depth(0, 0)
+}

@@ -75,6 +75,7 @@ func (q *Queue) Work(ctx context.Context, n int, handle func(context.Context, bo
 		q: q, n: n, window: window, handle: handle, hard: hard,
 		line: newLine(max(window/4, 1)), outages: make(map[string]int),
 	}
+	w.line.admit = q.o.Admit
 	w.took.Store(int64(2 * time.Second)) // a guess, until there are jobs
 
 	var fetching, working sync.WaitGroup
@@ -242,9 +243,14 @@ func (w *work) accept(msg jetstream.Msg) {
 		w.q.note(stale, "acknowledge a replaced job", stale.msg.Ack())
 	}
 	if over {
-		w.q.note(it, "hand back", msg.NakWithDelay(w.overDelay(meta.NumDelivered)))
+		pause := min(w.line.pauseOf(it.from), pausedLimit)
+		w.q.note(it, "hand back", msg.NakWithDelay(max(w.overDelay(meta.NumDelivered), pause)))
 	}
 }
+
+// pausedLimit is the longest that a job is handed back at a time because its
+// installation has to wait.
+const pausedLimit = 5 * time.Minute
 
 // overDelay is for how long a message is handed back whose installation has its
 // share of the window already: about half the time that its line needs, but at
@@ -351,6 +357,9 @@ func (w *work) settle(ctx context.Context, it *item, n int, last string, err err
 		w.uncount(it, last)
 		// Without a delay a refusal would turn in circles.
 		after := max(retry.After, q.o.LeaseRetry)
+		if retry.Whole {
+			w.line.pause(it.from, retry.After)
+		}
 		if retry.Outage {
 			after = w.outage(it, after)
 			q.log.Warn("outage", "pull", it.job.String(), "delivery", it.job.Delivery, "again in", after.Round(time.Millisecond), "error", err)

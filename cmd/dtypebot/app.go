@@ -69,6 +69,8 @@ type appConfig struct {
 	// Queue are the queue's delays; zeros are the defaults. Log and Observe are
 	// the app's own.
 	Queue queue.Options
+	// Limits are kept towards GitHub; nil keeps none.
+	Limits *github.Limits
 	// Recover, if not nil, says to look for work that no webhook brought, and how
 	// often; all but the times is the app's own.
 	Recover *recovery.Options
@@ -108,7 +110,7 @@ func newApp(ctx context.Context, config appConfig) (_ *app, err error) {
 	}()
 
 	gh := config.github()
-	gh.Transport = config.Transport
+	gh.Transport, gh.Limits = config.Transport, config.Limits
 	client, err := github.New(gh)
 	if err != nil {
 		return nil, err
@@ -136,7 +138,7 @@ func newApp(ctx context.Context, config appConfig) (_ *app, err error) {
 	}
 	options := config.Queue
 	options.Log, options.Observe, options.Grace = a.log, a.metrics.job, cmp.Or(options.Grace, shutdownGrace)
-	options.Dead = a.giveUp
+	options.Dead, options.Admit = a.giveUp, client.Admit
 	a.queue, err = queue.Open(ctx, a.server, state, options)
 	if err != nil {
 		return nil, err

@@ -43,7 +43,10 @@ stays in the queue. A second signal ends it at once.`,
 			if err != nil {
 				return err
 			}
-			app, err := newApp(ctx, appConfig{serveConfig: config, Log: config.logger(cmd.ErrOrStderr()), Recover: &recovery.Options{}})
+			limits := github.DefaultLimits()
+			app, err := newApp(ctx, appConfig{
+				serveConfig: config, Log: config.logger(cmd.ErrOrStderr()), Limits: &limits, Recover: &recovery.Options{},
+			})
 			if err != nil {
 				return err
 			}
