@@ -18,7 +18,25 @@ import (
 // All returns the catalogue, sorted by name.
 func All() []*analysis.Rule {
 	all := []*analysis.Rule{
-		bf16ToNumPy, castWithoutEffect, clipBeforeUnscale, constantOutOfRange, dtypeComparedWithText, factoryWithoutDType, idsThroughFloat, indexedWriteMixed, matmulMixedDType, numpyFloat64Leak, positionsInHalf, promotedOperand, unsupportedOpForHalf,
+		bfloat16AsFloat16,
+		bf16ToNumPy,
+		castWithoutEffect,
+		clipBeforeUnscale,
+		constantOutOfRange,
+		dtypeArgumentIgnored,
+		dtypeComparedWithText,
+		dtypeFromFinishedLoop,
+		dtypeStoredAsNone,
+		factoryWithoutDType,
+		floatAsDType,
+		hardCodedHalf,
+		idsThroughFloat,
+		indexedWriteMixed,
+		matmulMixedDType,
+		numpyFloat64Leak,
+		positionsInHalf,
+		promotedOperand,
+		unsupportedOpForHalf,
 	}
 	slices.SortFunc(all, func(a, b *analysis.Rule) int { return strings.Compare(a.Name, b.Name) })
 	return all
