@@ -318,6 +318,20 @@ func TestNumPyPromotionIsNumPys(t *testing.T) {
 	}
 }
 
+// generate runs the generator and returns what it writes.
+func generate(t *testing.T, options ...string) string {
+	t.Helper()
+	out := filepath.Join(t.TempDir(), "facts.txt")
+	if b, err := exec.Command(python, append([]string{"gen/generate.py", "-o", out}, options...)...).CombinedOutput(); err != nil {
+		t.Fatalf("run the generator: %v\n%s", err, b)
+	}
+	got, err := os.ReadFile(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(got)
+}
+
 // TestTableIsWhatPyTorchSays writes the table again, which takes 30 to 80
 // seconds, and compares every byte. It runs with DTYPEBOT_SLOW=1, where the
 // measured versions are installed.
@@ -330,28 +344,15 @@ func TestTableIsWhatPyTorchSays(t *testing.T) {
 	if installed[0] != torch || installed[1] != numpy {
 		t.Skipf("torch %s and numpy %s are installed, the table is of %s and %s", installed[0], installed[1], torch, numpy)
 	}
-	// A run under load gave another table once (hinge_embedding_loss was the
-	// first line that differed, the cause was not found), four others the same
-	// bytes. So a run that differs is made again: one of three has to agree.
-	var got []byte
-	for range 3 {
-		out := filepath.Join(t.TempDir(), "facts.txt")
-		if b, err := exec.Command(python, "gen/generate.py", "-o", out).CombinedOutput(); err != nil {
-			t.Fatalf("run the generator: %v\n%s", err, b)
-		}
-		var err error
-		if got, err = os.ReadFile(out); err != nil {
-			t.Fatal(err)
-		}
-		if string(got) == facts {
-			return
-		}
+	got := generate(t)
+	if got == facts {
+		return
 	}
 	have := map[string]bool{}
 	for line := range strings.SplitSeq(facts, "\n") {
 		have[line] = true
 	}
-	for line := range strings.SplitSeq(string(got), "\n") {
+	for line := range strings.SplitSeq(got, "\n") {
 		if !have[line] {
 			t.Errorf("new: %s", line)
 		}

@@ -1,26 +1,34 @@
 #!/usr/bin/env python3
 """Writes the table of dtype facts by running the installed PyTorch and NumPy.
 
-Run:  python3 generate.py [-o ../facts.txt] [-j 2] [--only REGEX]
+Run:  python3 generate.py [-o ../facts.txt] [-j 2] [--only REGEX] [--seed N]
 
-Takes 30 to 80 seconds on two cores. The same versions give the same bytes.
+Takes 30 to 80 seconds on two cores. The same versions give the same bytes,
+however many processes measure and however busy the machine is: every op starts
+from a seed of its own, its limit is one of CPU time, and what an op leaves
+uninitialised has a fixed value. Another --seed gives other samples and other
+such values; a line that then differs rests on values, not on dtypes.
 """
 import argparse
 import json
 import os
+import random
 import re
 import select
 import signal
 import subprocess
 import sys
 import tempfile
+import zlib
 
 # Every error that PyTorch raises symbolises a C++ backtrace, some 6 ms of
 # work; a backtrace() that finds nothing makes 300,000 raising calls feasible.
 if __name__ == "__main__" and "DTYPEBOT_GEN" not in os.environ:
     with tempfile.TemporaryDirectory() as d:
         so = os.path.join(d, "nobacktrace.so")
-        env = dict(os.environ, DTYPEBOT_GEN="slow", PYTHONDONTWRITEBYTECODE="1", PYTHONHASHSEED="0")
+        seed = sys.argv[sys.argv.index("--seed") + 1] if "--seed" in sys.argv else "0"
+        # glibc fills what malloc gives with this byte (its complement, in fact).
+        env = dict(os.environ, DTYPEBOT_GEN="slow", PYTHONDONTWRITEBYTECODE="1", PYTHONHASHSEED=seed, MALLOC_PERTURB_=str(1 + int(seed) * 37 % 255))
         try:
             done = subprocess.run(["cc", "-shared", "-fPIC", "-o", so, "-x", "c", "-"],
                                   input=b"int backtrace(void**b,int n){(void)b;(void)n;return 0;}")
@@ -37,7 +45,15 @@ import torch  # noqa: E402
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 
-def work(targets, todo, out):
+def start(name, seed):
+    """Makes all random numbers depend on the name alone."""
+    n = zlib.crc32(("%s %d" % (name, seed)).encode())
+    random.seed(n)
+    np.random.seed(n)
+    torch.manual_seed(n)
+
+
+def work(targets, todo, out, seed):
     """Measures targets in a child process, one JSON line before and after
     each, so that an op that crashes the interpreter costs only itself."""
     null = os.open(os.devnull, os.O_WRONLY)
@@ -47,26 +63,27 @@ def work(targets, todo, out):
     def alarm(*a):
         raise ops.Timeout()
 
-    signal.signal(signal.SIGALRM, alarm)
+    signal.signal(signal.SIGPROF, alarm)
     with os.fdopen(out, "w") as w:
         for i in todo:
             w.write(json.dumps({"start": i}) + "\n")
             w.flush()
-            signal.alarm(60)
+            start(".".join(targets[i]), seed)
+            signal.setitimer(signal.ITIMER_PROF, 60)
             try:
                 r, why = ops.measure(*targets[i]), "no arguments found"
             except ops.Timeout:
                 r, why = None, "timeout"
             except Exception as e:  # noqa: BLE001
                 r, why = None, type(e).__name__ + ": " + str(e)[:80]
-            signal.alarm(0)
+            signal.setitimer(signal.ITIMER_PROF, 0)
             w.write(json.dumps({"i": i, "rec": r, "why": why, "messages": ops.messages}) + "\n")
             w.flush()
             ops.messages.clear()
     os._exit(0)
 
 
-def measured(targets, jobs):
+def measured(targets, jobs, seed):
     records, missing, live = {}, {}, {}
 
     def spawn(todo):
@@ -77,7 +94,7 @@ def measured(targets, jobs):
         if pid == 0:
             os.close(r)
             try:
-                work(targets, todo, w)
+                work(targets, todo, w, seed)
             finally:
                 os._exit(1)
         os.close(w)
@@ -170,26 +187,28 @@ def main():
     ap.add_argument("-o", default=os.path.join(HERE, "..", "facts.txt"))
     ap.add_argument("-j", type=int, default=2)
     ap.add_argument("--only", help="measure only the ops that match")
+    ap.add_argument("--seed", type=int, default=0, help="other samples")
     a = ap.parse_args()
     targets = ops.targets()
     if a.only:
         targets = [t for t in targets if re.search(a.only, ".".join(t[:2]))]
-    records, missing = measured(targets, a.j)
+    records, missing = measured(targets, a.j, a.seed)
     same, msgs, lines = op_lines(records)
     out = ["# Written by gen/generate.py; do not edit.", "[version]", "torch " + torch.__version__, "numpy " + np.__version__,
            "[dtypes]", ",".join(ops.ALL), "[messages]"] + msgs + ["[results]"] + same + ["[ops]"] + lines
-    out += sections()
+    out += sections(a.seed)
     out += ["[missing]"] + ["%s %s" % kv for kv in missing.items()]
     with open(a.o, "w", encoding="utf-8") as f:
         f.write("\n".join(out) + "\n")
     print("%d targets, %d measured, %d lines, %d bytes" % (len(targets), len(records), len(out), os.path.getsize(a.o)), file=sys.stderr)
 
 
-def sections():
+def sections(seed):
     """Everything but the ops, which the parent measures alone."""
     out = []
     for name in ("basics", "factories", "modules", "arrays"):
         module = __import__(name)
+        start(name, seed)
         out += module.lines()
     return out
 

@@ -46,6 +46,7 @@ DT = {"f16": torch.float16, "bf16": torch.bfloat16, "f32": torch.float32, "f64":
 # Dtypes whose only measurement is "all operands alike".
 MORE = {"u8": torch.uint8, "i8": torch.int8, "i16": torch.int16, "i32": torch.int32, "c64": torch.complex64, "c128": torch.complex128}
 ALL = dict(DT, **MORE)
+INTEGERS = {"i64", "u8", "i8", "i16", "i32"}
 FL = ["f16", "bf16", "f32", "f64"]
 PAIRS = [(a, b) for a in FL for b in FL if a != b]
 CODE = {v: k for k, v in ALL.items()}
@@ -85,6 +86,11 @@ def message(s):
     return messages.index(s)
 
 
+def text(o):
+    """The message of an outcome."""
+    return messages[int(o.split("#")[1])] if "#" in o else ""
+
+
 def sig(r):
     if isinstance(r, Tensor):
         return CODE.get(r.dtype, str(r.dtype))
@@ -119,6 +125,10 @@ def run(fn, of=sig):
 
 def bad(o):
     return o is None or o.startswith("E:")
+
+
+# A Python number of the sample (-3.5) that the dtype cannot hold says nothing of the dtype.
+UNFIT = re.compile(r"cannot be converted to type|without overflow|out of bounds for|out of range")
 
 
 # ------------------------------------------------------------------- targets
@@ -363,6 +373,9 @@ _v = torch.rand(3)
 EXTRA = {
     "torch.meshgrid": [([_v, _v], {}, torch.float32)],
     "torch.functional.meshgrid": [([_v, _v], {}, torch.float32)],
+    "torch.masked_scatter": [([_v, torch.tensor([True, False, False]), _v], {}, torch.float32)],
+    "torch.Tensor.masked_scatter": [([_v, torch.tensor([True, False, False]), _v], {}, torch.float32)],
+    "torch.Tensor.masked_scatter_": [([_v, torch.tensor([True, False, False]), _v], {}, torch.float32)],
     "torch.einsum": [(["ij,jk->ik", SPD, SPD], {}, torch.float32), (["i,j->ij", _v, _v], {}, torch.float32)],
 }
 
@@ -456,6 +469,8 @@ class Template:
                 lv[i] = repl[i]
             elif i in dts:
                 lv[i] = (x.detach() if x.numel() else x).to(ALL[dts[i]]).clone()
+                if x.is_floating_point() and dts[i] in INTEGERS:  # a fraction became 0, by which not everything can be divided
+                    lv[i][lv[i] == 0] = 1
             elif isinstance(x, Tensor):
                 lv[i] = x.clone()
             if conv and isinstance(lv[i], Tensor):
@@ -464,7 +479,14 @@ class Template:
         if extra:
             k = dict(k, **extra)
         if ctx is None:
-            return self.fn(*a, **k)
+            try:
+                return self.fn(*a, **k)
+            except (RuntimeError, ValueError, TypeError, OverflowError) as e:
+                plain = [1.0 if type(x) is float else x for x in lv]
+                if not UNFIT.search(str(e)) or all(x is y for x, y in zip(plain, lv)):
+                    raise
+            a, k = tree_unflatten([x.clone() if isinstance(x, Tensor) else x for x in plain], self.spec)
+            return self.fn(*a, **dict(k, **(extra or {})))
         with MODE, ctx:
             return self.fn(*a, **k)
 
@@ -633,9 +655,9 @@ def measure(ns, n, kind):
         for d in DT:
             if not bad(alike[d]) and not bad(same[d]) and alike[d] != same[d] and not given:
                 vary = True
-        if not given:  # a call that this template's operands allow is implemented
+        if not given:  # a call that this template's operands allow is implemented; a result that cannot be written back is no missing kernel
             for d in ALL:
-                if bad(same[d]) and not bad(alike[d]) and not dimsame:
+                if bad(same[d]) and "can't be cast" not in text(same[d]) and not bad(alike[d]) and not dimsame:
                     same[d] = alike[d]
         f = {}
         for d in ("f32", "bf16", "f16", "f64"):
