@@ -10,9 +10,9 @@
 // syntax costs the statement that it stands in, never the file.
 //
 // Package dtype is arithmetic: what is known of one value's dtype is a set of at
-// most four alternatives, each an exact dtype, a root ("the dtype that parameter
+// most eight alternatives, each an exact dtype, a root ("the dtype that parameter
 // points has, whatever it is"), the default dtype, or the promotion of several of
-// these. More alternatives than four, and everything that is not understood, are
+// these. More alternatives than that, and everything that is not understood, are
 // Unknown. Promotion on this lattice agrees with PyTorch's result_type.
 //
 // Package torch is data: what each function of PyTorch and NumPy does to dtypes,

@@ -1,5 +1,5 @@
 // Package dtype is the lattice of abstract dtypes and PyTorch's promotion on
-// it. DType is one concrete dtype; Type is what the evaluator knows: up to four
+// it. DType is one concrete dtype; Type is what the evaluator knows: up to eight
 // alternatives, each exact, a root ("the dtype of parameter points"), the
 // default dtype, the promotion of a set of those, or unknown.
 //

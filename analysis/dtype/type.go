@@ -36,7 +36,7 @@ type alt struct {
 }
 
 // MaxAlternatives is how many alternatives a Type holds before it is Unknown.
-const MaxAlternatives = 4
+const MaxAlternatives = 8
 
 // A Type is what is known of one value's dtype: a set of alternatives. The zero
 // Type has none and stands for "unreachable" or "not a tensor".

@@ -203,11 +203,11 @@ func TestSubstitute(t *testing.T) {
 }
 
 func TestManyAlternativesAreUnknown(t *testing.T) {
-	x := Join(Exact(Float16), Exact(BFloat16), Exact(Float32), Exact(Float64))
+	x := Join(Exact(Float16), Exact(BFloat16), Exact(Float32), Exact(Float64), Exact(Int8), Exact(Int16), Exact(Int32), Exact(Uint8))
 	if !x.Known() || len(x.Alternatives()) != MaxAlternatives {
-		t.Fatalf("four alternatives: %v", x)
+		t.Fatalf("eight alternatives: %v", x)
 	}
 	if y := Join(x, Exact(Int64)); !y.IsUnknown() {
-		t.Fatalf("five alternatives: %v", y)
+		t.Fatalf("nine alternatives: %v", y)
 	}
 }

@@ -59,7 +59,7 @@ func (e *evaluator) augmented(s *python.Assign) {
 			return
 		}
 		if x.DType.IsUnknown() {
-			e.bind(target, &Value{Kind: KindTensor, DType: dtype.Unknown}, s)
+			e.rebind(target, &Value{Kind: KindTensor, DType: dtype.Unknown, At: s, From: []*Value{x, y}, file: e.file}, s)
 			return
 		}
 		// A Python number made from an open value (n += 1) keeps its root too.
@@ -242,6 +242,12 @@ func (e *evaluator) truth(c python.Expr) truthValue {
 			}
 		}
 	case *python.Call:
+		if inner := e.condition(c); inner != nil {
+			return e.truth(inner)
+		}
+		if t := e.kindTruth(c); t != sometimes {
+			return t
+		}
 		return e.floatingTruth(c)
 	case *python.BoolOp:
 		l, r := e.truth(c.X), e.truth(c.Y)
@@ -372,6 +378,11 @@ func (e *evaluator) narrow(c python.Expr, holds bool) {
 			e.narrow(c.X, !holds)
 		}
 	case *python.Call:
+		if inner := e.condition(c); inner != nil {
+			e.narrow(inner, holds)
+			return
+		}
+		e.narrowKind(c, holds)
 		if x := floatingCall(c); x != nil {
 			e.keepAlternatives(c, x, func(a dtype.Type) bool { _, high := a.Categories(); return (high == dtype.CatFloat) == holds })
 		}

@@ -298,10 +298,7 @@ func (e *evaluator) summary(fn *Function) bool {
 		}
 	}
 	fn.Scope.Params = fn.Params
-	e.block(fn.Def.Body)
-	if !e.frame.dead {
-		e.frame.ret = joinValues(e.frame.ret, &Value{Kind: KindNone})
-	}
+	e.body(fn)
 	fn.Return = e.frame.ret
 	fn.Scope.Return = fn.Return
 	if fn.Class != nil && fn.Name == "__init__" {
@@ -310,6 +307,19 @@ func (e *evaluator) summary(fn *Function) bool {
 	e.frame, e.autocast, e.stmt = savedFrame, savedCast, savedStmt
 	fn.state = 2
 	return true
+}
+
+// body evaluates the statements of a function, or the expression of a lambda.
+func (e *evaluator) body(fn *Function) {
+	if fn.body != nil {
+		e.stmt = fn.stmt
+		e.frame.ret = e.expr(fn.body)
+		return
+	}
+	e.block(fn.Def.Body)
+	if !e.frame.dead {
+		e.frame.ret = joinValues(e.frame.ret, &Value{Kind: KindNone})
+	}
 }
 
 // param returns the value of a parameter inside its function.
@@ -324,7 +334,7 @@ func (e *evaluator) param(fn *Function, i int, p python.Param) *Value {
 	case 1:
 		return &Value{Kind: KindSequence, Elem: e.open(paramNode{p.Span}, "*"+p.Name)}
 	case 2:
-		return unknown()
+		return &Value{Kind: KindDict, At: paramNode{p.Span}, How: HowParam, Op: p.Name}
 	}
 	v := e.annotated(p.Annotation, p.Name, paramNode{p.Span})
 	if p.Default != nil {
@@ -362,50 +372,9 @@ func (e *evaluator) annotated(ann python.Expr, name string, at python.Node) *Val
 	if ann == nil {
 		return v
 	}
-	text := strings.Trim(strings.ReplaceAll(e.file.Text(ann.Pos()), " ", ""), `"'`)
-	maybe := false
-	for {
-		switch {
-		case strings.HasPrefix(text, "Optional[") && strings.HasSuffix(text, "]"):
-			text, maybe = text[len("Optional["):len(text)-1], true
-			continue
-		case strings.HasPrefix(text, "typing.Optional[") && strings.HasSuffix(text, "]"):
-			text, maybe = text[len("typing.Optional["):len(text)-1], true
-			continue
-		case strings.HasSuffix(text, "|None"):
-			text, maybe = strings.TrimSuffix(text, "|None"), true
-			continue
-		}
-		break
-	}
-	tensor := func(t dtype.Type) {
-		v = &Value{Kind: KindTensor, DType: t, At: at, How: HowParam, Op: name, file: e.file}
-	}
-	switch text {
-	case "Tensor", "torch.Tensor", "th.Tensor", "torch.FloatTensor", "FloatTensor":
-		tensor(dtype.Of(v.root))
-	case "torch.LongTensor", "LongTensor":
-		tensor(dtype.Exact(dtype.Int64))
-	case "torch.IntTensor":
-		tensor(dtype.Exact(dtype.Int32))
-	case "torch.BoolTensor", "BoolTensor":
-		tensor(dtype.Exact(dtype.Bool))
-	case "int":
-		v = e.pyInt()
-	case "float":
-		v = e.pyFloat()
-	case "bool":
-		v = e.pyBool()
-	case "str":
-		v = &Value{Kind: KindString}
-	case "torch.dtype":
-		v = &Value{Kind: KindDType, DType: dtype.Of(v.root), root: v.root, At: at, How: HowParam, Op: name, file: e.file}
-	case "torch.device":
-		v = &Value{Kind: KindDevice}
-	case "np.ndarray", "numpy.ndarray", "ndarray":
-		v = &Value{Kind: KindArray, DType: dtype.Unknown}
-	case "List[Tensor]", "list[Tensor]", "List[torch.Tensor]", "list[torch.Tensor]", "Sequence[Tensor]", "Tuple[Tensor,...]", "tuple[Tensor,...]":
-		v = &Value{Kind: KindSequence, Elem: v}
+	text, maybe := annotation(e.file.Text(ann.Pos()))
+	if a := e.promised(text, v, 0); a != nil {
+		v = a
 	}
 	if v.How == HowOther {
 		v.How, v.At = HowParam, at

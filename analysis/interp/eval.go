@@ -43,6 +43,8 @@ type evaluator struct {
 	deflt     dtype.Type
 	pending   []*Function
 	funcs     map[*python.FuncDef]*Function
+	lambdas   map[*python.Lambda]*Function
+	globals   map[string]*Value // names that the file does not bind
 	raises    map[python.Node]*Raise
 	stop      bool // Options.Stop
 	// inlining is set while a callee is evaluated with a call's arguments.
@@ -67,7 +69,7 @@ func Eval(tree *python.File, opts Options) *Facts {
 	}
 	e := &evaluator{
 		file: tree, facts: &Facts{Tree: tree, Values: map[python.Expr]*Value{}}, ops: map[python.Node]*Op{}, roots: map[python.Node]*dtype.Root{},
-		assigned: map[python.Node]map[string]int{}, funcs: map[*python.FuncDef]*Function{}, steps: steps, deflt: dtype.Default,
+		assigned: map[python.Node]map[string]int{}, funcs: map[*python.FuncDef]*Function{}, lambdas: map[*python.Lambda]*Function{}, globals: map[string]*Value{}, steps: steps, deflt: dtype.Default,
 		raises: map[python.Node]*Raise{}, stop: opts.Stop,
 	}
 	if opts.Uses {
@@ -473,7 +475,7 @@ func (e *evaluator) importStmt(s *python.Import) {
 			if as == "" {
 				as = n.Name
 			}
-			e.frame.vars.set(as, &Value{Kind: KindLibrary, Name: canonical(s.Module + "." + n.Name)})
+			e.frame.vars.set(as, e.library(canonical(s.Module+"."+n.Name)))
 		case n.As != "":
 			e.frame.vars.set(n.As, &Value{Kind: KindLibrary, Name: canonical(n.Name)})
 		default:

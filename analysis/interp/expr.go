@@ -39,7 +39,10 @@ func (e *evaluator) eval(x python.Expr) *Value {
 		if v, ok := e.get(x.ID); ok {
 			return v
 		}
-		return builtin(x.ID)
+		if v := builtin(x.ID); v.Kind != KindUnknown {
+			return v
+		}
+		return e.global(x.ID)
 	case *python.Attribute:
 		return e.attribute(x)
 	case *python.Call:
@@ -54,8 +57,7 @@ func (e *evaluator) eval(x python.Expr) *Value {
 		}
 		return e.arith(x, x.Op, x.X, l, x.Y, r)
 	case *python.BoolOp:
-		l, r := e.expr(x.X), e.expr(x.Y)
-		return joinValues(l, r)
+		return e.boolOp(x)
 	case *python.Compare:
 		vs := make([]*Value, len(x.Xs))
 		tensor := false
@@ -154,7 +156,7 @@ func (e *evaluator) eval(x python.Expr) *Value {
 		e.frame.vars = saved
 		return joinValues(then, other)
 	case *python.Lambda:
-		return &Value{Kind: KindPartial}
+		return e.lambda(x)
 	case *python.Seq:
 		v := &Value{Kind: KindSequence}
 		open := false
@@ -176,19 +178,7 @@ func (e *evaluator) eval(x python.Expr) *Value {
 		}
 		return v
 	case *python.Dict:
-		v := &Value{Kind: KindDict, Fields: map[string]*Value{}}
-		for _, it := range x.Items {
-			if it.Key == nil {
-				e.expr(it.Value)
-				continue
-			}
-			k := e.expr(it.Key)
-			val := e.expr(it.Value)
-			if k.Kind == KindString && k.Known {
-				v.Fields[k.Text] = val
-			}
-		}
-		return v
+		return e.dict(x)
 	case *python.Comp:
 		return e.comprehension(x)
 	case *python.Lit:
@@ -245,7 +235,7 @@ func (e *evaluator) eval(x python.Expr) *Value {
 func builtin(name string) *Value {
 	switch name {
 	case "len", "int", "float", "bool", "str", "list", "tuple", "dict", "set", "max", "min", "sum", "abs", "round", "range", "enumerate", "zip", "isinstance", "hasattr",
-		"getattr", "super", "print", "sorted", "reversed", "map", "filter", "any", "all", "type", "iter", "next", "id", "repr":
+		"getattr", "super", "callable", "slice", "frozenset", "bytes", "object", "setattr", "issubclass", "pow", "divmod", "complex", "ord", "chr", "hash", "input", "open", "format", "vars", "globals", "locals", "print", "sorted", "reversed", "map", "filter", "any", "all", "type", "iter", "next", "id", "repr":
 		return &Value{Kind: KindLibrary, Name: "builtins." + name}
 	case "torch", "numpy":
 		return &Value{Kind: KindLibrary, Name: name}
@@ -294,7 +284,7 @@ func (e *evaluator) comprehension(x *python.Comp) *Value {
 	elem := e.expr(x.Elem)
 	e.frame.vars = saved
 	if x.Kind == "dict" {
-		return unknown()
+		return &Value{Kind: KindDict, Elem: elem}
 	}
 	return &Value{Kind: KindSequence, Elem: elem}
 }
@@ -316,11 +306,7 @@ func (e *evaluator) attribute(x *python.Attribute) *Value {
 		if t, ok := libraryDType(name); ok {
 			return &Value{Kind: KindDType, DType: t, Name: name}
 		}
-		switch name {
-		case "math.pi", "math.e", "math.inf", "math.nan", "numpy.pi", "numpy.inf", "numpy.nan", "numpy.e", "torch.pi", "torch.inf", "torch.nan":
-			return e.pyFloat()
-		}
-		return &Value{Kind: KindLibrary, Name: name}
+		return e.library(name)
 	case KindTensor, KindOpen:
 		switch {
 		case x.Sel == "dtype":
@@ -382,6 +368,8 @@ func (e *evaluator) attribute(x *python.Attribute) *Value {
 		}
 	case KindSequence, KindDict, KindString, KindNumber:
 		return &Value{Kind: KindMethod, Recv: recv, Name: x.Sel, At: x}
+	case KindUnknown:
+		return e.attributeOfUnknown(x, path, isPath)
 	}
 	return unknown()
 }
@@ -411,13 +399,14 @@ func libraryDType(name string) (dtype.Type, bool) {
 	return dtype.Type{}, false
 }
 
-// markDim notes that a name has at least one dimension.
+// markDim notes that a name has at least one dimension: it was given to an
+// operation that takes no other.
 func (e *evaluator) markDim(x python.Expr) {
 	path, ok := dotted(x)
 	if !ok {
 		return
 	}
-	if v, ok := e.get(path); ok && v.tensorish() && v.Rank == dtype.RankUnknown {
+	if v, ok := e.get(path); ok && v.tensorish() && v.Rank == dtype.RankUnknown && v.number.Empty() {
 		n := *v
 		n.Rank = dtype.RankDim
 		e.frame.vars.set(path, &n)
@@ -483,6 +472,12 @@ func (e *evaluator) subscript(x *python.Subscript) *Value {
 				return v
 			}
 		}
+		if recv.Elem != nil {
+			return recv.Elem
+		}
+		return e.item(x, idx)
+	case KindUnknown, KindInstance, KindModule:
+		return e.item(x, idx)
 	case KindOpen:
 		// batch["key"] is a definition of its own; x[..., :3] keeps the dtype.
 		if len(idx) == 1 && (idx[0].Kind == KindString || idx[0].Kind == KindOpen && !x.Tuple) {
@@ -637,7 +632,7 @@ func (e *evaluator) arith(at python.Node, op string, xe python.Expr, x *Value, y
 		if x.Elem == nil && y.Elem == nil {
 			return &Value{Kind: KindSequence, Elems: append(append([]*Value{}, x.Elems...), y.Elems...)}
 		}
-		return &Value{Kind: KindSequence, Elem: joinValues(x.element(), y.element())}
+		return &Value{Kind: KindSequence, Elem: joinValues(x.anyElement(), y.element())}
 	case x.Kind == KindSequence && (y.Kind == KindNumber || y.Kind == KindOpen || y.Kind == KindUnknown) && op == "*":
 		return &Value{Kind: KindSequence, Elem: x.element()}
 	case x.Kind == KindString || y.Kind == KindString:
@@ -647,6 +642,10 @@ func (e *evaluator) arith(at python.Node, op string, xe python.Expr, x *Value, y
 	case y.Kind == KindOpen && x.Kind == KindNumber:
 		return e.openNumber(at, op, y)
 	}
+	if !x.number.Empty() || !y.number.Empty() {
+		return e.perhapsNumbers(at, op, xe, x, ye, y)
+	}
+	x, y = besideNumber(x, y), besideNumber(y, x)
 	a, okA := x.operand()
 	b, okB := y.operand()
 	if !okA || !okB {
@@ -689,6 +688,42 @@ func (e *evaluator) arith(at python.Node, op string, xe python.Expr, x *Value, y
 		e.addOp(at, OpPromotes, "torch."+arithName(op), op, v, "", Operand{Expr: xe, Value: x.Tensor(), Name: "input"}, Operand{Expr: ye, Value: y.Tensor(), Name: "other"})
 	}
 	return v
+}
+
+// besideNumber is an operand beside another: a Python number of unknown kind
+// changes no floating tensor.
+func besideNumber(v, other *Value) *Value {
+	if v.Kind != KindNumber || !v.DType.IsUnknown() || !other.tensorish() {
+		return v
+	}
+	if low, _ := other.Tensor().DType.Categories(); !other.Tensor().DType.Known() || low < dtype.CatFloat {
+		return v
+	}
+	n := *v
+	n.DType = dtype.Exact(dtype.Bool)
+	return &n
+}
+
+// perhapsNumbers is an operator one side of which may be a tensor or a number:
+// the results of both.
+func (e *evaluator) perhapsNumbers(at python.Node, op string, xe python.Expr, x *Value, ye python.Expr, y *Value) *Value {
+	var result *Value
+	for _, a := range x.readings() {
+		for _, b := range y.readings() {
+			result = joinValues(result, e.arith(at, op, xe, a, ye, b))
+		}
+	}
+	return result
+}
+
+// readings are a tensor and a number for what may be either, the tensor last.
+func (v *Value) readings() []*Value {
+	if v.number.Empty() {
+		return []*Value{v}
+	}
+	t := *v
+	t.number = dtype.Type{}
+	return []*Value{number(v.number), &t}
 }
 
 // openNumber is an operation of an open value and a Python number. The value

@@ -191,7 +191,10 @@ type Function struct {
 	static bool
 	class_ bool
 	prop   bool
-	skip   bool // triton, overload: not evaluated
+	skip   bool        // triton, overload: not evaluated
+	body   python.Expr // of a lambda
+	stmt   python.Stmt // in which a lambda stands
 	// inlined are the calls that were evaluated with their arguments.
 	inlined map[string]inlined
+	size    int // see small; 0 before it was asked
 }

@@ -1,6 +1,9 @@
 package interp
 
 import (
+	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/dtypebot/dtypebot/analysis/dtype"
@@ -9,12 +12,15 @@ import (
 
 // A call whose arguments are known without any root is evaluated with these
 // arguments, since a summary cannot say what a branch on a dtype or an integer
-// makes of it. Such an evaluation records nothing of its own; it runs under the
+// makes of it. So is a call of a small function with any arguments: which of its
+// branches runs often depends on whether an argument is None. Such an evaluation records nothing of its own; it runs under the
 // caller's autocast region, as the call does.
 
 const (
-	maxInlineDepth = 4
-	maxInlined     = 16 // calls with different arguments, by function
+	maxInlineDepth  = 4
+	maxInlined      = 16 // calls with different arguments, by function
+	maxInlinedSmall = 64
+	maxSmall        = 6 // statements of a small function
 )
 
 // inlining is one evaluation of a callee.
@@ -34,19 +40,20 @@ func (e *evaluator) inline(fn *Function, recv *Value, a *args) (result inlined, 
 	}
 	var key strings.Builder
 	any := recv != nil && recv.fresh
+	small := fn.small()
 	for _, list := range [][]*Value{a.pos, a.kw} {
 		for _, v := range list {
-			if !concrete(v, &key, 0) {
+			if !concrete(v, &key, 0) && !(small && describe(v, &key, 0)) {
 				return inlined{}, false
 			}
-			any = any || v.Kind == KindTensor || v.Kind == KindSequence || v.Kind == KindDType
+			any = any || small || v.Kind == KindTensor || v.Kind == KindSequence || v.Kind == KindDType
 		}
 		key.WriteByte(';')
 	}
 	if !any {
 		return inlined{}, false
 	}
-	for name := range a.names {
+	for _, name := range slices.Sorted(maps.Keys(a.names)) {
 		key.WriteString(name + ",")
 	}
 	if recv != nil {
@@ -60,7 +67,7 @@ func (e *evaluator) inline(fn *Function, recv *Value, a *args) (result inlined, 
 	if done, ok := fn.inlined[k]; ok {
 		return done, done.ret != nil || done.raises.text != ""
 	}
-	if len(fn.inlined) >= maxInlined {
+	if len(fn.inlined) >= maxInlined && !(small && len(fn.inlined) < maxInlinedSmall) {
 		return inlined{}, false
 	}
 	if fn.inlined == nil {
@@ -82,10 +89,7 @@ func (e *evaluator) inline(fn *Function, recv *Value, a *args) (result inlined, 
 		}
 	}
 	if e.bindArgs(fn, recv, a) {
-		e.block(fn.Def.Body)
-		if !e.frame.dead {
-			e.frame.ret = joinValues(e.frame.ret, &Value{Kind: KindNone})
-		}
+		e.body(fn)
 		result.ret = e.frame.ret
 		for _, r := range state.raised {
 			if result.raises.text == "" || r.certain {
@@ -184,6 +188,66 @@ func concrete(v *Value, key *strings.Builder, depth int) bool {
 		key.WriteByte(']')
 	default:
 		return false
+	}
+	key.WriteByte(',')
+	return true
+}
+
+// small reports whether a function has only few simple statements.
+func (f *Function) small() bool {
+	if f.size == 0 {
+		f.size = 1
+		for _, s := range f.Def.Body {
+			python.Inspect(s, func(n python.Node) bool {
+				switch n.(type) {
+				case *python.For, *python.While, *python.With, *python.Try, *python.FuncDef, *python.ClassDef, *python.Comp:
+					f.size += maxSmall
+				case python.Stmt:
+					f.size++
+				}
+				return f.size <= 2*maxSmall
+			})
+		}
+	}
+	return f.size <= maxSmall+1
+}
+
+// describe writes what tells a value of any kind from others: roots by their
+// numbers. It is false where that takes too much.
+func describe(v *Value, key *strings.Builder, depth int) bool {
+	if v == nil || depth > 3 {
+		return false
+	}
+	fmt.Fprintf(key, "%d %s%s%d%t%s", v.Kind, v.DType, v.Rank, v.ndim, v.Maybe, v.number)
+	for _, r := range v.DType.Roots() {
+		fmt.Fprintf(key, "#%d", r.ID)
+	}
+	switch v.Kind {
+	case KindUnknown, KindNone, KindDevice, KindTensor, KindNumPy, KindArray, KindDType:
+	case KindOpen:
+		fmt.Fprintf(key, "#%d", v.root.ID)
+	case KindNumber, KindString:
+		fmt.Fprintf(key, "%t%q", v.Known, v.Text)
+	case KindModule, KindLibrary:
+		key.WriteString(v.Name)
+	case KindFunction:
+		fmt.Fprintf(key, "%p", v.Func)
+	case KindClass, KindInstance:
+		fmt.Fprintf(key, "%p%t", v.Class, v.fresh)
+	case KindSequence:
+		if v.Elem != nil && !describe(v.Elem, key, depth+1) {
+			return false
+		}
+	default:
+		return false
+	}
+	if len(v.Elems) > 16 {
+		return false
+	}
+	for _, el := range v.Elems {
+		if !describe(el, key, depth+1) {
+			return false
+		}
 	}
 	key.WriteByte(',')
 	return true

@@ -90,10 +90,7 @@ func (e *evaluator) methodCall(x *python.Call, m *Value, a *args) *Value {
 				if m.Name == "extend" {
 					el = e.iterate(el, x)
 				}
-				n := &Value{Kind: KindSequence, Elem: el}
-				if recv.Elem != nil || len(recv.Elems) > 0 {
-					n.Elem = joinValues(recv.element(), el)
-				}
+				n := &Value{Kind: KindSequence, Elem: joinValues(recv.anyElement(), el)}
 				e.frame.vars.set(path, n)
 			}
 			return &Value{Kind: KindNone}
@@ -102,17 +99,8 @@ func (e *evaluator) methodCall(x *python.Call, m *Value, a *args) *Value {
 			return e.pyInt()
 		}
 	case KindDict:
-		switch m.Name {
-		case "get", "pop", "setdefault":
-			if len(a.pos) > 0 && a.pos[0].Kind == KindString && a.pos[0].Known {
-				if v, ok := recv.Fields[a.pos[0].Text]; ok {
-					return v.maybe()
-				}
-			}
-		case "update", "clear":
-			if path, ok := dotted(recvExpr); ok {
-				e.frame.vars.set(path, unknown())
-			}
+		if v := e.dictMethod(x, recv, recvExpr, m.Name, a); v != nil {
+			return v
 		}
 	case KindString:
 		return &Value{Kind: KindString}
@@ -201,6 +189,9 @@ func (e *evaluator) tensorMethod(x *python.Call, recv *Value, recvExpr python.Ex
 				return e.pyBool()
 			}
 			return e.pyFloat()
+		}
+		if name == "item" { // a number, of which kind is unknown
+			return number(dtype.Unknown)
 		}
 		return unknown()
 	case "is_floating_point", "is_contiguous", "is_complex", "allclose", "equal", "is_cuda", "requires_grad":
@@ -308,8 +299,8 @@ func (e *evaluator) to(x *python.Call, recv *Value, recvExpr python.Expr, a *arg
 				t, set = dtype.Of(v.root), true
 				e.propagates(vx)
 			case strings.Contains(word, "device") || strings.Contains(word, "rank") || strings.Contains(word, "gpu"):
-			default:
-				t, set = dtype.Unknown, true
+			default: // keeps the dtype if it is a device
+				t, set = dtype.Join(recv.Tensor().DType, dtype.Of(v.root)), true
 			}
 		case KindUnknown:
 			word := strings.ToLower(e.file.Text(vx.Pos()))
@@ -378,8 +369,15 @@ func (e *evaluator) store(t *python.Subscript, v *Value, s python.Stmt) {
 					n.Fields[k] = f
 				}
 				n.Fields[idx[0].Text] = v
+				if len(recv.Fields) >= maxFields { // each store copies them
+					n = &Value{Kind: KindDict}
+				} else if recv.Elem != nil {
+					n.Elem = joinValues(recv.Elem, v)
+				}
 				e.frame.vars.set(path, n)
 			}
+		} else if path, ok := dotted(t.X); ok { // any item may have changed
+			e.frame.vars.set(path, &Value{Kind: KindDict})
 		}
 		return
 	}

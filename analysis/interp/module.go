@@ -320,6 +320,9 @@ func (e *evaluator) moduleStep(x *python.Call, m, in *Value, inExpr python.Expr,
 	if !ok || fact.Container {
 		return e.open(x, e.file.Text(x.Pos()))
 	}
+	if strictModule(fact) && inExpr != nil {
+		e.markDim(inExpr) // the last dimension is theirs
+	}
 	outs, no, exact := e.settleModule(fact, in.DType, m.DType)
 	if exact && no.text != "" {
 		e.judge(x, no)

@@ -16,17 +16,17 @@ func TestUses(t *testing.T) {
 from torch import nn
 from there import thing
 
-def f(x, **options):
-    y = options["y"]
+def f(x, y):
+    y = [y, {}][x.shape[0]]
     a = x @ y
     b = x * 2
     c = a + b + "".size
     d = torch.cat([x, y, torch.ones(3)])
     e = [x] + [y]
     x[..., 0] = y
-    options["z"] = y
+    e[0] = y
     torch.zeros(3).lerp_(x, 0.5)
-    nn.Linear(3, 3).to(y)(x)
+    nn.Linear(3, 3).to(dtype=torch.float64)(x)
     a += b
     return thing(x, y)
 `
@@ -46,13 +46,13 @@ def f(x, **options):
 		got = append(got, strings.ReplaceAll(text, "none", "unknown"))
 	}
 	want := []string{
-		"7 @ of:x", "7 @ unknown: an item",
-		"9 + unknown: an item", "9 + of:x",
-		"10 torch.cat of:x", "10 torch.cat unknown: an item", "10 torch.cat default",
-		"12 index_put of:x", "12 index_put unknown: an item",
+		"7 @ of:x", "7 @ unknown: two paths of different kinds: open, dict",
+		"9 + of:x", "9 + of:x",
+		"10 torch.cat of:x", "10 torch.cat unknown: two paths of different kinds: open, dict", "10 torch.cat default",
+		"12 index_put of:x", "12 index_put unknown: two paths of different kinds: open, dict",
 		"14 torch.Tensor.lerp_ default", "14 torch.Tensor.lerp_ of:x",
-		"15 torch.nn.Linear of:x", "15 torch.nn.Linear unknown: a call of .to",
-		"16 + unknown: an item", "16 + of:x",
+		"15 torch.nn.Linear of:x", "15 torch.nn.Linear float64",
+		"16 + of:x", "16 + of:x",
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)

@@ -17,6 +17,12 @@ func (e *evaluator) libraryCall(x *python.Call, name string, a *args) *Value {
 	case strings.HasPrefix(name, "numpy."):
 		return e.numpyCall(x, strings.TrimPrefix(name, "numpy."), a)
 	case strings.HasPrefix(name, "math."):
+		switch baseName(name) {
+		case "floor", "ceil", "trunc", "gcd", "lcm", "isqrt", "comb", "perm", "factorial":
+			return e.pyInt()
+		case "isnan", "isinf", "isfinite", "isclose":
+			return e.pyBool()
+		}
 		return e.pyFloat()
 	case name == "einops.rearrange" || name == "einops.repeat" || name == "einops.reduce":
 		if v, _ := a.arg(0); v != nil && v.tensorish() {
@@ -55,6 +61,10 @@ func (e *evaluator) builtinCall(x *python.Call, name string, a *args) *Value {
 		if first != nil && (first.Kind == KindTensor || first.Kind == KindOpen) {
 			return &Value{Kind: KindSequence, Elem: e.iterate(first, x)}
 		}
+	case "dict":
+		return e.dictCall(a)
+	case "callable", "issubclass":
+		return e.pyBool()
 	case "range":
 		return &Value{Kind: KindSequence, Elem: e.pyInt()}
 	case "enumerate":
@@ -173,7 +183,7 @@ func (e *evaluator) torchCall(x *python.Call, name string, a *args) *Value {
 		if base == "device" {
 			return &Value{Kind: KindDevice}
 		}
-		return unknown()
+		return &Value{Kind: KindLibrary, Name: name + "()"}
 	case "torch.Size":
 		return &Value{Kind: KindSequence, Name: "shape", Elem: e.pyInt()}
 	case "torch.nn.Parameter":
@@ -257,7 +267,9 @@ func (e *evaluator) factory(x *python.Call, name string, fact *torch.FactoryFact
 		case "torch.full":
 			fill, _ := a.arg(1, "fill_value")
 			t = dtype.Unknown
-			if fill != nil && fill.Kind == KindNumber {
+			if fill != nil && (fill.Kind == KindOpen || fill.Kind == KindNumber && fill.DType.IsUnknown()) {
+				t = e.someNumber()
+			} else if fill != nil && fill.Kind == KindNumber {
 				t = fill.DType
 			} else if fill != nil && fill.Kind == KindTensor {
 				t = fill.DType // converted to a number
@@ -287,6 +299,11 @@ func (e *evaluator) factory(x *python.Call, name string, fact *torch.FactoryFact
 	v := e.created(x, name, t, rank, a)
 	e.judge(x, refusesDType(fact, v.DType, v.Make != nil && v.Make.DType))
 	return v
+}
+
+// someNumber is what a Python number gives of which only that is known.
+func (e *evaluator) someNumber() dtype.Type {
+	return dtype.Join(dtype.Exact(dtype.Bool), dtype.Exact(dtype.Int64), e.deflt)
 }
 
 // refusesDType is the refusal of a factory that has no kernel for a dtype.
@@ -454,6 +471,9 @@ func (e *evaluator) sizeRank(a *args, name string) dtype.Rank {
 func (e *evaluator) dataType(v *Value) (dtype.Type, dtype.Rank, bool) {
 	switch v.Kind {
 	case KindNumber:
+		if v.DType.IsUnknown() {
+			return e.someNumber(), dtype.RankZero, true
+		}
 		return v.DType, dtype.RankZero, true
 	case KindTensor:
 		return v.DType, v.Rank, true
@@ -573,6 +593,9 @@ func (e *evaluator) cat(x *python.Call, name string, a *args) *Value {
 		t = dtype.Combine(t, el.DType)
 		if exprs != nil {
 			operands = append(operands, Operand{Expr: exprs[i], Value: el, Name: "tensors"})
+			if baseName(name) != "stack" && baseName(name) != "hstack" && baseName(name) != "vstack" && baseName(name) != "dstack" && baseName(name) != "column_stack" {
+				e.markDim(exprs[i]) // cat takes no 0-dim tensor
+			}
 		}
 	}
 	if t.Empty() {
@@ -604,6 +627,12 @@ func (e *evaluator) cat(x *python.Call, name string, a *args) *Value {
 func (e *evaluator) matmul(at python.Node, written, name string, xe python.Expr, x *Value, ye python.Expr, y *Value) *Value {
 	if x.Kind == KindArray || y.Kind == KindArray {
 		return e.numpyArith(at, "@", xe, x, ye, y)
+	}
+	if x.Kind == KindUnknown && y.tensorish() { // a tensor too, since the product takes nothing else
+		x = x.asTensor()
+	}
+	if y.Kind == KindUnknown && x.tensorish() {
+		y = y.asTensor()
 	}
 	if !x.tensorish() || !y.tensorish() {
 		if x.tensorish() || y.tensorish() {
@@ -650,6 +679,9 @@ func (e *evaluator) refuse(at python.Node, op *torch.Op, name, written, equation
 		if !cast {
 			e.judge(at, differ(written, operands))
 		}
+	}
+	for _, o := range operands { // a product takes no 0-dim tensor
+		e.markDim(o.Expr)
 	}
 	if len(operands) == 2 && op != nil && slices.Contains([]string{"torch.matmul", "torch.mm", "torch.bmm", "torch.mv", "torch.dot"}, op.Name) {
 		if n, ok := matmulDims(operands[0].Value, operands[1].Value); ok {
@@ -799,6 +831,11 @@ func (e *evaluator) fromNumPy(x *python.Call, name string, a *args) *Value {
 	data, dx := a.arg(0, "data", "obj", "ndarray")
 	if data == nil {
 		return unknown()
+	}
+	if name == "torch.from_numpy" && data.Kind == KindOpen { // it takes nothing but an array
+		v := e.created(x, name, dtype.Of(data.root), dtype.RankUnknown, a)
+		v.How, v.From = HowNumPy, []*Value{data}
+		return v
 	}
 	if data.Kind != KindArray && data.Kind != KindNumPy {
 		return &Value{Kind: KindTensor, DType: dtype.Unknown, Rank: dtype.RankUnknown, At: x, How: HowNumPy, Op: name}

@@ -30,7 +30,7 @@ const (
 	KindInstance // an instance of a class of this file
 	KindLibrary  // something imported: Name is its canonical dotted name
 	KindMethod   // a bound method: Recv and Name
-	KindPartial  // functools.partial or lambda: evaluates to unknown
+	KindPartial  // functools.partial: evaluates to unknown
 )
 
 // A Value is what the evaluator knows of one Python value. Values are immutable
@@ -44,8 +44,8 @@ type Value struct {
 	Text   string            // KindString, or the source of a KindNumber literal
 	Known  bool              // KindString and KindNumber: Text is the value
 	Elems  []*Value          // KindSequence of known length
-	Elem   *Value            // KindSequence of unknown length: any element
-	Fields map[string]*Value // KindDict
+	Elem   *Value            // KindSequence of unknown length: any element; KindDict: any item, nil if nothing is known of some
+	Fields map[string]*Value // KindDict: the items with constant keys
 	Recv   *Value            // KindMethod
 	Func   *Function
 	Class  *Class
@@ -59,10 +59,15 @@ type Value struct {
 	From []*Value
 	Make *Creation // how a factory was called, kept through views and moves
 
-	fresh bool        // KindInstance: made in sight
-	ndim  uint8       // number of dimensions and one more; 0 if unknown
-	root  *dtype.Root // KindOpen: the root of its dtype when it is used as a tensor
-	file  *python.File
+	// number is set for a tensor that may as well be a Python number: the
+	// number's dtype.
+	number dtype.Type
+	// narrowed is what the value was before a test of its kind.
+	narrowed *Value
+	fresh    bool        // KindInstance: made in sight
+	ndim     uint8       // number of dimensions and one more; 0 if unknown
+	root     *dtype.Root // KindOpen: the root of its dtype when it is used as a tensor
+	file     *python.File
 }
 
 // How says what an expression did to the dtype of its value.
@@ -118,6 +123,11 @@ func (v *Value) Tensor() *Value {
 	return v
 }
 
+// asTensor is what nothing is known of, known to be a tensor.
+func (v *Value) asTensor() *Value {
+	return &Value{Kind: KindTensor, DType: dtype.Unknown, At: v.At, From: []*Value{v}, file: v.file}
+}
+
 // operand returns the value as an operand of a promotion and whether it can be
 // one. Python numbers are scalars; NumPy values are not handled here.
 func (v *Value) operand() (dtype.Operand, bool) {
@@ -161,6 +171,7 @@ func (v *Value) derived(at python.Node, how How, op string, from ...*Value) *Val
 	d := *v
 	d.At, d.How, d.Op, d.From = at, how, op, from
 	d.root = nil
+	d.number, d.narrowed = dtype.Type{}, nil
 	if d.Kind == KindOpen {
 		d.Kind, d.DType = KindTensor, dtype.Of(v.root)
 	}
@@ -177,6 +188,10 @@ func joinValues(a, b *Value) *Value {
 		return a
 	case a == nil:
 		return b
+	case a.narrowed != nil && a.narrowed == b:
+		return b
+	case b.narrowed != nil && (b.narrowed == a || b.narrowed == a.narrowed):
+		return b.narrowed
 	case a.Kind == KindNone && b.Kind == KindNone:
 		return a
 	case a.Kind == KindNone:
@@ -189,7 +204,13 @@ func joinValues(a, b *Value) *Value {
 			return a
 		}
 		x, y := a.Tensor(), b.Tensor()
-		j := &Value{Kind: KindTensor, DType: dtype.Join(x.DType, y.DType), Rank: dtype.JoinRank(x.Rank, y.Rank), How: HowJoin, From: []*Value{a, b}, At: a.At, Maybe: a.Maybe || b.Maybe, file: a.file}
+		if a.Kind != b.Kind && x.DType.Equal(y.DType) && a.number.Empty() && b.number.Empty() { // narrowed on one path
+			if a.Kind == KindOpen {
+				return a
+			}
+			return b
+		}
+		j := &Value{Kind: KindTensor, number: dtype.Join(a.number, b.number), DType: dtype.Join(x.DType, y.DType), Rank: dtype.JoinRank(x.Rank, y.Rank), How: HowJoin, From: []*Value{a, b}, At: a.At, Maybe: a.Maybe || b.Maybe, file: a.file}
 		if x.ndim == y.ndim {
 			j.ndim = x.ndim
 		}
@@ -199,7 +220,7 @@ func joinValues(a, b *Value) *Value {
 		return j
 	}
 	if a.Kind != b.Kind {
-		return unknown()
+		return joinKinds(a, b)
 	}
 	switch a.Kind {
 	case KindArray, KindNumPy, KindNumber, KindDType, KindModule:
@@ -229,13 +250,20 @@ func joinValues(a, b *Value) *Value {
 			}
 			return j
 		}
-		return &Value{Kind: KindSequence, Elem: joinValues(a.element(), b.element())}
+		j := &Value{Kind: KindSequence, Elem: joinValues(a.anyElement(), b.anyElement())}
+		if j.Elem == nil {
+			return a
+		}
+		return j
 	case KindDict:
 		j := &Value{Kind: KindDict, Fields: map[string]*Value{}}
 		for k, x := range a.Fields {
 			if y, ok := b.Fields[k]; ok {
 				j.Fields[k] = joinValues(x, y)
 			}
+		}
+		if a.Elem != nil && b.Elem != nil {
+			j.Elem = joinValues(a.Elem, b.Elem)
 		}
 		return j
 	case KindInstance:
@@ -260,7 +288,43 @@ func joinValues(a, b *Value) *Value {
 			return a
 		}
 	}
-	return unknown()
+	return differentKinds(a, b)
+}
+
+// joinKinds joins values of two kinds. An open value may well be of the other
+// one's kind; a tensor or a number is a tensor that may be a number.
+func joinKinds(a, b *Value) *Value {
+	if b.Kind == KindOpen || b.Kind == KindNumber {
+		a, b = b, a
+	}
+	switch {
+	case a.Kind == KindOpen && b.Kind == KindNumber, a.Kind == KindNumber && b.Kind == KindOpen:
+		if b.Kind == KindOpen {
+			return b
+		}
+		return a
+	case a.Kind == KindNumber && b.Kind == KindTensor:
+		j := *b
+		j.number, j.How, j.From, j.Maybe = dtype.Join(a.DType, b.number), HowJoin, []*Value{a, b}, a.Maybe || b.Maybe
+		return &j
+	case a.Kind == KindOpen && (b.Kind == KindDType || b.Kind == KindArray):
+		j := *b
+		j.DType, j.Rank, j.ndim = dtype.Join(dtype.Of(a.root), b.DType), dtype.RankUnknown, 0
+		j.From, j.How, j.Maybe, j.root = []*Value{a, b}, HowJoin, a.Maybe || b.Maybe, nil
+		return &j
+	case a.Kind == KindOpen && b.Kind == KindDevice:
+		return b
+	case a.Kind == KindOpen && b.Kind == KindString:
+		return &Value{Kind: KindString}
+	}
+	return differentKinds(a, b)
+}
+
+func differentKinds(a, b *Value) *Value {
+	if a.Kind == KindUnknown || b.Kind == KindUnknown {
+		return &Value{Kind: KindUnknown, From: []*Value{a, b}}
+	}
+	return &Value{Kind: KindUnknown, Op: "two paths of different kinds: " + a.Kind.String() + ", " + b.Kind.String()}
 }
 
 // maybe returns the value that may also be None.
@@ -273,17 +337,22 @@ func (v *Value) maybe() *Value {
 	return &m
 }
 
-// element returns any element of a sequence.
+// element returns any element of a sequence; of an empty one nothing is known.
 func (v *Value) element() *Value {
+	if el := v.anyElement(); el != nil {
+		return el
+	}
+	return &Value{Kind: KindUnknown, Op: "an element of an empty list"}
+}
+
+// anyElement is any element, nil if there is none.
+func (v *Value) anyElement() *Value {
 	if v.Elem != nil {
 		return v.Elem
 	}
 	var j *Value
 	for _, e := range v.Elems {
 		j = joinValues(j, e)
-	}
-	if j == nil {
-		return unknown()
 	}
 	return j
 }
@@ -295,7 +364,7 @@ func equalValue(a, b *Value) bool {
 		return true
 	}
 	if a == nil || b == nil || a.Kind != b.Kind || a.fresh != b.fresh || a.ndim != b.ndim || a.Rank != b.Rank || a.Maybe != b.Maybe || a.root != b.root || a.Name != b.Name || a.Text != b.Text ||
-		a.Func != b.Func || a.Class != b.Class || !a.DType.Equal(b.DType) || (a.Elem == nil) != (b.Elem == nil) || len(a.Elems) != len(b.Elems) || len(a.Fields) != len(b.Fields) {
+		a.Func != b.Func || a.Class != b.Class || !a.DType.Equal(b.DType) || !a.number.Equal(b.number) || (a.Elem == nil) != (b.Elem == nil) || len(a.Elems) != len(b.Elems) || len(a.Fields) != len(b.Fields) {
 		return false
 	}
 	if a.Elem != nil && !equalValue(a.Elem, b.Elem) {
