@@ -39,7 +39,7 @@ func Markdown(c Comment, opts MarkdownOptions) string {
 		return ""
 	}
 	lead := c.Findings[0]
-	message := prose(lead.Message)
+	message := Prose(lead.Message)
 	if lead.Start.Line < c.First || lead.Start.Line > c.Last {
 		message = fmt.Sprintf("Line %d: %s", lead.Start.Line, message)
 	}
@@ -48,6 +48,7 @@ func Markdown(c Comment, opts MarkdownOptions) string {
 	m.add(shorten(message, maxBody/3))
 	m.add(others(c))
 	m.add(remedy(c))
+	m.add(c.UnifierWords())
 	m.add(copies(c, opts))
 	for _, f := range c.Forms {
 		m.add(form(f, len(c.Forms) > 1))
@@ -106,7 +107,7 @@ func others(c Comment) string {
 		}
 		seen[f.Message] = true
 		paragraph, _, _ := strings.Cut(strings.TrimSpace(f.Message), "\n\n")
-		list = append(list, fmt.Sprintf("- Line %d: %s", f.Start.Line, shorten(prose(oneLine(paragraph)), 1000)))
+		list = append(list, fmt.Sprintf("- Line %d: %s", f.Start.Line, shorten(Prose(oneLine(paragraph)), 1000)))
 	}
 	if len(list) > 0 {
 		if b.Len() > 0 {
@@ -124,16 +125,16 @@ func remedy(c Comment) string {
 	case s == nil:
 		return "" // a fix that is wrong is nothing that a reader needs to know of
 	case s.Safety == analysis.Safe && c.Anchored && c.First == s.First && c.Last == s.Last:
-		return fenced("suggestion", s.Replacement)
+		return Fenced("suggestion", s.Replacement)
 	}
 	var b strings.Builder
 	if s.Title != "" {
-		fmt.Fprintf(&b, "**%s** ", prose(oneLine(s.Title)))
+		fmt.Fprintf(&b, "**%s** ", Prose(oneLine(s.Title)))
 	}
 	fmt.Fprintf(&b, "(%s)", lineWords(s.First, s.Last))
 	switch {
 	case c.Unproven != "":
-		fmt.Fprintf(&b, " as code, not as a button: %s.", prose(oneLine(c.Unproven)))
+		fmt.Fprintf(&b, " as code, not as a button: %s.", Prose(oneLine(c.Unproven)))
 	case s.Safety == analysis.Unsafe:
 		b.WriteString(" as code, not as a button: it may change more than the dtype.")
 	default:
@@ -142,7 +143,7 @@ func remedy(c Comment) string {
 	if len(s.Replacement) == 0 {
 		return b.String() + "\n\nDelete these lines."
 	}
-	return b.String() + "\n\n" + fenced("python", s.Replacement)
+	return b.String() + "\n\n" + Fenced("python", s.Replacement)
 }
 
 // copies names the other places of the same mistake.
@@ -163,14 +164,14 @@ func copies(c Comment, opts MarkdownOptions) string {
 
 // form is another way to write it, with its lines if there are several forms.
 func form(f analysis.Form, several bool) string {
-	title := prose(oneLine(f.Title))
+	title := Prose(oneLine(f.Title))
 	if title == "" {
 		title = "Another way to write it"
 	}
 	if several && f.First > 0 {
 		title += " (" + lineWords(f.First, f.Last) + ")"
 	}
-	return "**" + title + "**\n\n" + fenced("python", dedent(f.Lines))
+	return "**" + title + "**\n\n" + Fenced("python", dedent(f.Lines))
 }
 
 // why is the folded chain of reasons and how to silence the rule.
@@ -178,11 +179,11 @@ func why(c Comment, opts MarkdownOptions) string {
 	var b strings.Builder
 	n := 0
 	for _, r := range c.Because() {
-		place := codeSpan(fmt.Sprintf("%s:%d", r.Path, r.Line))
+		place := CodeSpan(fmt.Sprintf("%s:%d", r.Path, r.Line))
 		if r.Path == c.Path {
 			place = fmt.Sprintf("line %d", r.Line) // of the file that is read
 		}
-		line := fmt.Sprintf("%d. %s: %s\n", n+1, linked(place, r.Path, r.Line, opts), shorten(prose(oneLine(r.Text)), 1000))
+		line := fmt.Sprintf("%d. %s: %s\n", n+1, linked(place, r.Path, r.Line, opts), shorten(Prose(oneLine(r.Text)), 1000))
 		if b.Len()+len(line) > maxBody/3 {
 			break
 		}
@@ -202,7 +203,7 @@ func why(c Comment, opts MarkdownOptions) string {
 }
 
 func footer(c Comment) string {
-	return fmt.Sprintf("<sub>%s · %s</sub>", prose(strings.Join(rulesOf(c), ", ")), c.Confidence())
+	return fmt.Sprintf("<sub>%s · %s</sub>", Prose(strings.Join(rulesOf(c), ", ")), c.Confidence())
 }
 
 // rulesOf returns the rules of a comment's findings, the strongest first.
@@ -246,10 +247,10 @@ func escapePath(path string) string {
 	return b.String()
 }
 
-// fenced returns lines as a code block. Its fence is longer than any run of
+// Fenced returns lines as a code block. Its fence is longer than any run of
 // backticks inside, wherever it stands: GitHub's own parser of suggestion
 // blocks is less careful than CommonMark (github/markup issue 1687).
-func fenced(info string, lines []string) string {
+func Fenced(info string, lines []string) string {
 	longest := 0
 	for _, l := range lines {
 		longest = max(longest, longestRun(l))
@@ -264,8 +265,8 @@ func fenced(info string, lines []string) string {
 	return b.String()
 }
 
-// codeSpan returns text as a code span on one line.
-func codeSpan(s string) string {
+// CodeSpan returns text as a code span on one line.
+func CodeSpan(s string) string {
 	s = oneLine(s)
 	fence := strings.Repeat("`", longestRun(s)+1)
 	if len(fence) > 1 || strings.HasPrefix(s, " ") && strings.HasSuffix(s, " ") {
@@ -287,9 +288,9 @@ func longestRun(s string) int {
 	return longest
 }
 
-// prose makes Markdown harmless outside its code: no HTML, nobody mentioned, no
+// Prose makes Markdown harmless outside its code: no HTML, nobody mentioned, no
 // issue referred to, no image fetched, no code span or block left open.
-func prose(s string) string {
+func Prose(s string) string {
 	var b strings.Builder
 	for i := 0; i < len(s); {
 		if s[i] == '`' {

@@ -95,7 +95,9 @@ func Propose(ctx context.Context, files []analysis.File, report check.Report, op
 	w.prove()
 	w.separate()
 	w.together()
-	return w.plan()
+	plan := w.plan()
+	plan.unify(report.Unifiers)
+	return plan
 }
 
 // work is one run of Propose.

@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/dtypebot/dtypebot/analysis"
+	"github.com/dtypebot/dtypebot/analysis/survey"
 )
 
 // A Suggestion replaces whole lines of one file at the head.
@@ -50,6 +51,9 @@ type Comment struct {
 	// Unproven says, as a Markdown sentence without its full stop, why there is
 	// no button although a rule offered a fix.
 	Unproven string
+	// Unifier is a function of the repository that gives several tensors one
+	// dtype, when three or more operands of the function need a cast.
+	Unifier *survey.Unifier
 	// Copies are comments on the same mistake, made again in the same words
 	// elsewhere in the file, in the order of their lines. They are listed by
 	// this comment and not posted themselves. Their suggestions hold.

@@ -16,6 +16,7 @@ import (
 	"github.com/dtypebot/dtypebot/analysis/interp"
 	"github.com/dtypebot/dtypebot/analysis/python"
 	"github.com/dtypebot/dtypebot/analysis/rules"
+	"github.com/dtypebot/dtypebot/analysis/survey"
 )
 
 // defaultBudget is the time for one file. Ordinary files take milliseconds.
@@ -33,6 +34,7 @@ type unit struct {
 	failed   []string // rules that panicked
 
 	places []place
+	survey *survey.Survey     // nil unless asked for
 	known  []analysis.Finding // of the base
 }
 
@@ -83,6 +85,11 @@ func Run(ctx context.Context, files []analysis.File, opts Options) Report {
 		}
 		report.Files++
 		report.Notes = append(report.Notes, u.notes...)
+		report.Notes = append(report.Notes, u.leftAlone(fresh[i])...)
+		report.Unifiers = append(report.Unifiers, survey.Unifiers(u.file.Path, u.tree)...)
+		if u.survey != nil {
+			report.Surveys = append(report.Surveys, u.survey)
+		}
 		if len(u.raises) > 0 {
 			report.Raises[u.file.Path] = u.raises
 		}
@@ -179,6 +186,7 @@ type judged struct {
 	raises   []string
 	failed   []string
 	places   []place
+	survey   *survey.Survey
 	partial  bool
 	err      error // the text could not be parsed
 }
@@ -195,6 +203,9 @@ func (r *runner) judge(ctx context.Context, path string, tree *python.File, sign
 	}
 	facts := interp.Eval(tree, interp.Options{})
 	j := judged{places: places(tree), raises: raises(path, tree, facts, signs), partial: partial(facts)}
+	if r.opts.Survey {
+		j.survey = survey.Look(path, facts)
+	}
 	for _, rule := range r.rules {
 		if ctx.Err() != nil {
 			return judged{} // the caller drops it
@@ -247,7 +258,7 @@ func (r *runner) head(ctx context.Context, u *unit, signs analysis.Signs) {
 		u.skip = skip
 		return
 	}
-	u.findings, u.raises, u.failed, u.places = j.findings, j.raises, j.failed, j.places
+	u.findings, u.raises, u.failed, u.places, u.survey = j.findings, j.raises, j.failed, j.places, j.survey
 	if j.partial {
 		u.notes = append(u.notes, Note{Path: u.file.Path, Text: "evaluated only in part: it is too much work"})
 	}

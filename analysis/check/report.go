@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/dtypebot/dtypebot/analysis"
+	"github.com/dtypebot/dtypebot/analysis/survey"
 )
 
 // A Skip is a file that was not analysed, and why.
@@ -34,10 +35,16 @@ type Report struct {
 	// that do not depend on lines. A fix must not add a key.
 	Raises map[string][]string
 	// Notes are remarks on the run that are no findings: a suppression that
-	// names an unknown rule, a file that was evaluated only in part.
+	// names an unknown rule, a file that was evaluated only in part, what was
+	// left alone inside a file.
 	Notes []Note
 	// Signs are the signs of half and double precision in the touched files.
 	Signs analysis.Signs
+	// Unifiers are the functions of the files that give several tensors one
+	// dtype.
+	Unifiers []survey.Unifier
+	// Surveys are those of the analysed files, by path, if Options ask for them.
+	Surveys []*survey.Survey
 }
 
 // Options steer a run. The zero value runs every rule that is not a preview.
@@ -51,6 +58,8 @@ type Options struct {
 	// FileBudget is how long one file may take, 0 for the default of ten
 	// seconds. A file that takes longer is skipped, and the report says so.
 	FileBudget time.Duration
+	// Survey asks for what the files show beside their mistakes.
+	Survey bool
 	// Cache, if not nil, makes further runs with the same rules cheap.
 	Cache *Cache
 }

@@ -1,9 +1,12 @@
 package check
 
 import (
+	"fmt"
 	"path"
 	"regexp"
 	"strings"
+
+	"github.com/dtypebot/dtypebot/analysis/survey"
 )
 
 // vendored are the names of folders that hold other people's code.
@@ -64,4 +67,31 @@ func loneCR(source string) bool {
 		}
 	}
 	return false
+}
+
+// leftAlone remarks on what is left alone inside the file, as far as it is new.
+func (u *unit) leftAlone(fresh []bool) []Note {
+	rest := survey.LeftAlone(u.tree)
+	var notes []Note
+	for _, part := range []struct {
+		lines     []int
+		one, many string
+	}{
+		{rest.Kernels, "a Triton kernel is left alone, since its dtypes follow other rules than PyTorch's", "Triton kernels are left alone, since their dtypes follow other rules than PyTorch's"},
+		{rest.Strings, "a program inside a string is left alone", "programs inside strings are left alone"},
+	} {
+		var lines []int
+		for _, line := range part.lines {
+			if anyLine(fresh, line, line) {
+				lines = append(lines, line)
+			}
+		}
+		switch {
+		case len(lines) == 1:
+			notes = append(notes, Note{u.file.Path, lines[0], part.one})
+		case len(lines) > 1:
+			notes = append(notes, Note{u.file.Path, lines[0], fmt.Sprintf("%d %s", len(lines), part.many)})
+		}
+	}
+	return notes
 }

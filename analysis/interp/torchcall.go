@@ -158,7 +158,7 @@ func (e *evaluator) torchCall(x *python.Call, name string, a *args) *Value {
 	case "torch.get_default_dtype":
 		return &Value{Kind: KindDType, DType: e.deflt}
 	case "torch.get_autocast_gpu_dtype", "torch.get_autocast_dtype", "torch.get_autocast_cpu_dtype":
-		return &Value{Kind: KindDType, DType: dtype.Of(e.rootAt(x, "autocast", dtype.Floating))}
+		return &Value{Kind: KindDType, DType: dtype.Of(e.rootAt(x, name+"()", dtype.Floating))}
 	case "torch.numel":
 		return e.pyInt()
 	case "torch.result_type":

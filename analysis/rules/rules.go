@@ -18,6 +18,7 @@ import (
 // All returns the catalogue, sorted by name.
 func All() []*analysis.Rule {
 	all := []*analysis.Rule{
+		autocastDTypeGetter,
 		bfloat16AsFloat16,
 		bf16ToNumPy,
 		castWithoutEffect,

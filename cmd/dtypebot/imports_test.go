@@ -39,16 +39,19 @@ var layers = map[string]layer{
 		"analysis analysis/python analysis/dtype analysis/torch analysis/interp",
 		"a rule is pure: it sees one pass and neither the driver, the diff nor other rules' findings",
 	},
+	"analysis/survey": {
+		"analysis/python analysis/dtype analysis/interp", "a list of what is there needs no rule and gives none a reason to speak",
+	},
 	"analysis/rules/torchrun": {"", "it runs PyTorch for tests and must not share the analyser's opinion of it"},
 	"analysis/check": {
-		"analysis analysis/python analysis/dtype analysis/torch analysis/interp analysis/project analysis/rules",
+		"analysis analysis/python analysis/dtype analysis/torch analysis/interp analysis/project analysis/rules analysis/survey",
 		"the driver gets files and hunks as values; where they come from (a patch, a forge) and what is suggested is not its business",
 	},
 	"suggestions": {
-		"analysis analysis/check analysis/python",
+		"analysis analysis/check analysis/python analysis/survey",
 		"a fix is proven by running the driver again, not by looking into rules or facts",
 	},
-	"suggestions/report": {"analysis analysis/check suggestions", "a writer decides nothing"},
+	"suggestions/report": {"analysis analysis/check analysis/survey suggestions", "a writer decides nothing"},
 	"bot": {
 		"analysis analysis/check analysis/rules suggestions",
 		"the review is data; whoever speaks to GitHub or NATS stands behind the interfaces that bot declares",

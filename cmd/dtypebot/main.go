@@ -55,6 +55,7 @@ var verbs = []func() *cobra.Command{
 	newServe,
 	newDemo,
 	newCheck,
+	newAudit,
 	newInfer,
 	newRules,
 	newReview,

@@ -229,6 +229,15 @@ func wholeDiff(before, after string) []string {
 	return out
 }
 
+// exampleTitle is the heading of the example. A rule that is listed only may
+// have no fix.
+func (p rulePage) exampleTitle() string {
+	if slices.ContainsFunc(p.example, func(line string) bool { return line[0] != ' ' }) {
+		return "Example and fix"
+	}
+	return "Example"
+}
+
 // text writes the page for a terminal.
 func (p rulePage) text(w io.Writer, color report.Color) error {
 	out := termenv.NewOutput(w)
@@ -243,7 +252,7 @@ func (p rulePage) text(w io.Writer, color report.Color) error {
 	}
 	bold := func(s string) string { return out.String(s).Bold().String() }
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s  %s%s\n%s\n\n%s\n\n%s\n\n", bold(p.rule.Name), p.rule.Severity, offMark(p.rule), ruleTitle(p.rule), p.about, bold("Example and fix"))
+	fmt.Fprintf(&b, "%s  %s%s\n%s\n\n%s\n\n%s\n\n", bold(p.rule.Name), p.rule.Severity, offMark(p.rule), ruleTitle(p.rule), p.about, bold(p.exampleTitle()))
 	for _, line := range p.example {
 		shown := out.String(strings.TrimRight("  "+line, " "))
 		switch line[0] {
@@ -270,7 +279,7 @@ func (p rulePage) text(w io.Writer, color report.Color) error {
 func (p rulePage) markdown() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "<!-- Made by \"go generate ./analysis/rules\" from the rule's text and its fixture; do not edit. -->\n\n# %s\n\n%s. Severity: %s%s.\n\n%s\n\n", p.rule.Name, ruleTitle(p.rule), p.rule.Severity, offMark(p.rule), p.about)
-	b.WriteString("## Example and fix\n\n```diff\n")
+	b.WriteString("## " + p.exampleTitle() + "\n\n```diff\n")
 	for _, line := range p.example {
 		b.WriteString(strings.TrimRight(line, " ") + "\n")
 	}

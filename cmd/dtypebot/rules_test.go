@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/yuin/goldmark"
 
+	"github.com/dtypebot/dtypebot/analysis"
 	"github.com/dtypebot/dtypebot/analysis/rules"
 )
 
@@ -45,6 +46,9 @@ func TestRulesVerb(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, part := range []string{r.Name, r.Doc[:40], "\n  +", "Silent\n", "ignore[" + r.Name + "]"} {
+			if part == "\n  +" && r.Severity == analysis.Low {
+				continue // listed only, without a fix
+			}
 			if !strings.Contains(page, part) {
 				t.Errorf("the page of %s has no %q", r.Name, part)
 			}

@@ -15,6 +15,7 @@ import (
 	"strings"
 
 	"github.com/dtypebot/dtypebot/analysis"
+	"github.com/dtypebot/dtypebot/analysis/check"
 	"github.com/dtypebot/dtypebot/analysis/patch"
 	"github.com/dtypebot/dtypebot/suggestions"
 )
@@ -152,10 +153,14 @@ func (t *tree) all() ([]analysis.File, error) {
 				return nil
 			}
 			named := p == start
-			if seen[p] || !named && (path.Ext(p) != ".py" || !d.Type().IsRegular() || strings.HasPrefix(d.Name(), ".")) {
+			if seen[p] || !named && (!code(p) || !d.Type().IsRegular() || strings.HasPrefix(d.Name(), ".")) {
 				return nil
 			}
 			seen[p] = true
+			if check.Ignored(p) != "" { // it is named with the reason, not read
+				files = append(files, analysis.File{Path: p, Whole: true})
+				return nil
+			}
 			text, err := t.read(p)
 			if err != nil {
 				return err
@@ -168,6 +173,12 @@ func (t *tree) all() ([]analysis.File, error) {
 		}
 	}
 	return files, nil
+}
+
+// code reports whether a file is Python in some form, looked at or not.
+func code(p string) bool {
+	ext := path.Ext(p)
+	return ext == ".py" || ext == ".pyi" || ext == ".ipynb"
 }
 
 // boring reports whether a folder holds no code of the project.

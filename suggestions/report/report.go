@@ -93,6 +93,9 @@ func said(c suggestions.Comment) []string {
 			paragraphs = append(paragraphs, fmt.Sprintf("Line %d, too (%s): %s", f.Start.Line, f.Rule, first))
 		}
 	}
+	if words := c.UnifierWords(); words != "" {
+		paragraphs = append(paragraphs, plain(words))
+	}
 	return paragraphs
 }
 
