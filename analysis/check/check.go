@@ -34,8 +34,17 @@ type unit struct {
 	failed   []string // rules that panicked
 
 	places []place
-	survey *survey.Survey     // nil unless asked for
+	survey *survey.Survey // nil unless asked for
+	told   told
 	known  []analysis.Finding // of the base
+}
+
+// told is what a report says of a file beside its findings. It is read off the
+// tree as long as there is one.
+type told struct {
+	silent   []suppression
+	unifiers []survey.Unifier
+	rest     survey.Rest
 }
 
 // Run analyses the files of one change and reports what the change brings in.
@@ -59,9 +68,8 @@ func Run(ctx context.Context, files []analysis.File, opts Options) Report {
 	}
 	slices.SortStableFunc(units, func(a, b *unit) int { return cmp.Compare(a.file.Path, b.file.Path) })
 
-	each(units, func(u *unit) { r.parse(ctx, u) })
 	report := Report{Raises: map[string][]string{}}
-	report.Signs = signs(units)
+	report.Signs = r.parseAll(ctx, units)
 	each(units, func(u *unit) { r.head(ctx, u, report.Signs) })
 	fresh := r.fresh(units)
 	each(units, func(u *unit) { r.base(ctx, u, report.Signs) })
@@ -86,7 +94,7 @@ func Run(ctx context.Context, files []analysis.File, opts Options) Report {
 		report.Files++
 		report.Notes = append(report.Notes, u.notes...)
 		report.Notes = append(report.Notes, u.leftAlone(fresh[i])...)
-		report.Unifiers = append(report.Unifiers, survey.Unifiers(u.file.Path, u.tree)...)
+		report.Unifiers = append(report.Unifiers, u.told.unifiers...)
 		if u.survey != nil {
 			report.Surveys = append(report.Surveys, u.survey)
 		}
@@ -150,6 +158,40 @@ func bounded[T any](ctx context.Context, budget time.Duration, work func() T) (r
 	}
 }
 
+const (
+	// parseBatch is how many files are parsed before it is asked whether more
+	// signs can matter.
+	parseBatch = 64
+	// treeLimit is how much source is kept as trees between the search for signs
+	// and the evaluation, in bytes; what is over is parsed twice. A tree takes
+	// some twenty times its source.
+	treeLimit = 8 << 20
+)
+
+// parseAll parses the files, in the order of their paths, until the signs are
+// known that a report holds. The files that are left are parsed when their turn
+// comes, so that a repository of a million lines is never in memory as a whole.
+func (r *runner) parseAll(ctx context.Context, units []*unit) analysis.Signs {
+	var all analysis.Signs
+	size := 0
+	for batch := range slices.Chunk(units, parseBatch) {
+		each(batch, func(u *unit) { r.parse(ctx, u) })
+		found := signs(batch)
+		all.Half, all.Double = append(all.Half, found.Half...), append(all.Double, found.Double...)
+		if len(all.Half) >= maxSigns && len(all.Double) >= maxSigns {
+			break
+		}
+		for _, u := range batch {
+			if size += len(u.file.Source); size > treeLimit && u.file.Whole {
+				u.tree = nil
+			}
+		}
+	}
+	all.Half = all.Half[:min(len(all.Half), maxSigns)]
+	all.Double = all.Double[:min(len(all.Double), maxSigns)]
+	return all
+}
+
 func (r *runner) parse(ctx context.Context, u *unit) {
 	if u.skip = Ignored(u.file.Path); u.skip != "" {
 		return
@@ -185,7 +227,7 @@ type judged struct {
 	findings []analysis.Finding
 	raises   []string
 	failed   []string
-	places   []place
+	places   []place // only if there are findings
 	survey   *survey.Survey
 	partial  bool
 	err      error // the text could not be parsed
@@ -202,7 +244,7 @@ func (r *runner) judge(ctx context.Context, path string, tree *python.File, sign
 		return j
 	}
 	facts := interp.Eval(tree, interp.Options{})
-	j := judged{places: places(tree), raises: raises(path, tree, facts, signs), partial: partial(facts)}
+	j := judged{raises: raises(path, tree, facts, signs), partial: partial(facts)}
 	if r.opts.Survey {
 		j.survey = survey.Look(path, facts)
 	}
@@ -216,6 +258,9 @@ func (r *runner) judge(ctx context.Context, path string, tree *python.File, sign
 			continue
 		}
 		j.findings = append(j.findings, found...)
+	}
+	if len(j.findings) > 0 {
+		j.places = places(tree)
 	}
 	for i := range j.findings {
 		f := &j.findings[i]
@@ -250,6 +295,11 @@ func runRule(p analysis.Pass) (found []analysis.Finding, ok bool) {
 }
 
 func (r *runner) head(ctx context.Context, u *unit, signs analysis.Signs) {
+	if u.tree == nil {
+		if r.parse(ctx, u); u.skip != "" {
+			return
+		}
+	}
 	j, skip := bounded(ctx, r.budget, func() judged { return r.judge(ctx, u.file.Path, u.tree, signs) })
 	if skip == "" && ctx.Err() != nil {
 		skip = "not reached: " + context.Cause(ctx).Error()
@@ -261,6 +311,10 @@ func (r *runner) head(ctx context.Context, u *unit, signs analysis.Signs) {
 	u.findings, u.raises, u.failed, u.places, u.survey = j.findings, j.raises, j.failed, j.places, j.survey
 	if j.partial {
 		u.notes = append(u.notes, Note{Path: u.file.Path, Text: "evaluated only in part: it is too much work"})
+	}
+	u.told = told{silent: suppressions(u.tree), unifiers: survey.Unifiers(u.file.Path, u.tree), rest: survey.LeftAlone(u.tree)}
+	if u.file.Whole && len(u.findings) == 0 {
+		u.tree = nil // nothing asks for it any more
 	}
 }
 
@@ -286,6 +340,9 @@ func (r *runner) fresh(units []*unit) [][]bool {
 		s := side{head: f.Source, headPlaces: u.places, whole: f.Whole, added: f.Added}
 		for _, h := range f.Hunks {
 			s.addedLines = append(s.addedLines, h.New...)
+		}
+		if s.headPlaces == nil && !f.Whole {
+			s.headPlaces = places(u.tree)
 		}
 		if !f.Whole && !f.Added {
 			s.base = f.Base
@@ -367,8 +424,11 @@ func (u *unit) keep(report *Report, fresh []bool, names map[string]bool) {
 		old(f)
 		report.Known++
 	}
-	list := suppressions(u.tree)
-	own := ownComments(u.tree)
+	list := u.told.silent
+	var own map[int]bool
+	if len(list) > 0 && len(candidates) > 0 {
+		own = ownComments(u.tree)
+	}
 	for _, f := range candidates {
 		switch {
 		case old(f):

@@ -5,8 +5,6 @@ import (
 	"path"
 	"regexp"
 	"strings"
-
-	"github.com/dtypebot/dtypebot/analysis/survey"
 )
 
 // vendored are the names of folders that hold other people's code.
@@ -71,7 +69,7 @@ func loneCR(source string) bool {
 
 // leftAlone remarks on what is left alone inside the file, as far as it is new.
 func (u *unit) leftAlone(fresh []bool) []Note {
-	rest := survey.LeftAlone(u.tree)
+	rest := u.told.rest
 	var notes []Note
 	for _, part := range []struct {
 		lines     []int

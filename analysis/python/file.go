@@ -1,6 +1,9 @@
 package python
 
-import "sort"
+import (
+	"sort"
+	"sync"
+)
 
 // A File is one parsed source file. It is immutable after Parse.
 type File struct {
@@ -14,6 +17,44 @@ type File struct {
 	Cut bool
 
 	lines []uint32 // offset of the first byte of each line
+
+	once       sync.Once
+	statements []Nested
+}
+
+// A Nested is a statement, or a handler or case with statements, and how many of
+// those stand around it.
+type Nested struct {
+	Node  Node
+	Depth int
+}
+
+// Statements lists all statements, handlers and cases in the order of the
+// source, each before those inside it. The list is made once, since every rule
+// asks for it; callers must not change it.
+func (f *File) Statements() []Nested {
+	f.once.Do(func() {
+		var add func(n Node, depth int)
+		add = func(n Node, depth int) {
+			switch n.(type) {
+			case Stmt, *Handler, *Case:
+			default:
+				return
+			}
+			f.statements = append(f.statements, Nested{n, depth})
+			switch n.(type) {
+			case *ExprStmt, *Assign, *Return, *Import, *Branch, *Raise, *Assert, *Delete, *Global:
+				return // expressions hold no statements
+			}
+			for c := range Children(n) {
+				add(c, depth+1)
+			}
+		}
+		for _, s := range f.Body {
+			add(s, 0)
+		}
+	})
+	return f.statements
 }
 
 // MaxDepth is how deeply nested a tree is lowered. A 4 MB "1+1+…" otherwise

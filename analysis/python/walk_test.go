@@ -1,10 +1,12 @@
 package python
 
 import (
+	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -263,5 +265,33 @@ func TestParens(t *testing.T) {
 		if got := NeedsParens(f, a.Value); got != c.needs {
 			t.Errorf("NeedsParens(%s) = %v", c.expr, got)
 		}
+	}
+}
+
+func TestStatements(t *testing.T) {
+	f, err := Parse(`
+def f(x):
+    try:
+        y = [z for z in x]
+    except ValueError as e:
+        pass
+    match y:
+        case [1]:
+            if x: return lambda: 3
+class C: a = 1
+`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, s := range f.Statements() {
+		got = append(got, fmt.Sprintf("%d %T", s.Depth, s.Node))
+	}
+	want := []string{
+		"0 *python.FuncDef", "1 *python.Try", "2 *python.Assign", "2 *python.Handler", "3 *python.Branch", "1 *python.Match", "2 *python.Case", "3 *python.If", "4 *python.Return",
+		"0 *python.ClassDef", "1 *python.Assign",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }

@@ -13,23 +13,12 @@ import (
 // statements, handlers and cases around it, outermost first.
 func statements(p *analysis.Pass, f func(s python.Stmt, around []python.Node)) {
 	var around []python.Node
-	var walk func(n python.Node)
-	walk = func(n python.Node) {
-		switch n := n.(type) {
-		case python.Stmt:
-			f(n, around)
-		case *python.Handler, *python.Case:
-		default:
-			return
+	for _, n := range p.Tree.Statements() {
+		around = around[:n.Depth]
+		if s, ok := n.Node.(python.Stmt); ok {
+			f(s, around)
 		}
-		around = append(around, n)
-		for c := range python.Children(n) {
-			walk(c)
-		}
-		around = around[:len(around)-1]
-	}
-	for _, s := range p.Tree.Body {
-		walk(s)
+		around = append(around, n.Node)
 	}
 }
 
