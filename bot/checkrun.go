@@ -9,10 +9,12 @@ import (
 	"github.com/dtypebot/dtypebot/suggestions"
 )
 
-// The conclusions that the bot gives. It never fails a pull request.
+// The conclusions that the bot gives.
 const (
 	success = "success"
 	neutral = "neutral"
+	failure = "failure" // only by a repository's own settings
+	skipped = "skipped"
 )
 
 // checkRun says what was found, what was looked at and what was not.
@@ -22,26 +24,83 @@ func checkRun(snapshot Snapshot, report check.Report, entries []entry, possible 
 		ExternalID: ExternalID(snapshot.Job),
 		Conclusion: success,
 	}
-	open, dismissed := 0, 0
+	open, dismissed, fatal := 0, 0, false
 	for _, e := range entries {
 		if e.where == asideDismissed {
 			dismissed++
 			continue
 		}
 		open++
+		least := snapshot.Settings.FailOn
+		fatal = fatal || least != "" && e.where != asidePath && e.Severity().Rank() >= least.Rank()
 		if e.annotated() && len(run.Annotations) < maxAnnotated {
 			run.Annotations = append(run.Annotations, annotation(e.Comment))
 		}
 	}
-	skipped := append(append([]check.Skip(nil), snapshot.Skipped...), report.Skipped...)
-	partial := len(skipped) > 0 || snapshot.Incomplete != ""
-	if open > 0 || partial {
+	missed := append(append([]check.Skip(nil), snapshot.Skipped...), report.Skipped...)
+	partial := len(missed) > 0 || snapshot.Incomplete != ""
+	switch {
+	case fatal:
+		run.Conclusion = failure
+	case open > 0, partial, len(snapshot.Faults) > 0:
 		run.Conclusion = neutral
 	}
-	run.Title = shorten(checkTitle(open, dismissed, report.Files, len(skipped), snapshot), MaxTitle)
-	run.Summary = summary(snapshot, report, entries, possible, skipped, dismissed, config)
+	run.Title = shorten(checkTitle(open, dismissed, report.Files, len(missed), snapshot), MaxTitle)
+	run.Summary = summary(snapshot, report, entries, possible, missed, dismissed, config)
 	run.settle(snapshot)
 	return run
+}
+
+// Declined says in the check run that the pull request is not looked at, and
+// why. It is pure.
+func Declined(snapshot Snapshot, reason string, config Config) Review {
+	var b strings.Builder
+	fmt.Fprintf(&b, "This pull request is not looked at: %s.\n", inert(oneLine(reason)))
+	writeSettings(&b, snapshot)
+	if config.Engine != "" {
+		fmt.Fprintf(&b, "\n%s %s\n", CheckName, code(config.Engine))
+	}
+	run := Check{
+		Name:       CheckName,
+		ExternalID: ExternalID(snapshot.Job),
+		Conclusion: skipped,
+		Title:      shorten("Not looked at: "+oneLine(reason), MaxTitle),
+		Summary:    Cut(b.String(), MaxSummary),
+	}
+	run.settle(snapshot)
+	return Review{Owner: snapshot.Owner, Name: snapshot.Name, Pull: snapshot.Pull, Head: snapshot.Head, Check: run}
+}
+
+// maxFaults bounds the list of faults of the settings.
+const maxFaults = 20
+
+// writeSettings says where the settings come from and what is wrong with them.
+func writeSettings(b *strings.Builder, snapshot Snapshot) {
+	if len(snapshot.SettingsIn) > 0 {
+		var names []string
+		for _, n := range snapshot.SettingsIn {
+			names = append(names, code(n))
+		}
+		fmt.Fprintf(b, "\n**Settings:** %s of the base branch.", strings.Join(names, ", "))
+		if v := snapshot.Settings.Tuning.Torch; v != "" {
+			fmt.Fprintf(b, " They name PyTorch %s; what operations do was measured with 1.13.", v)
+		}
+		b.WriteString("\n")
+	}
+	if len(snapshot.Faults) > 0 {
+		b.WriteString("\n**Faults of the settings** (what they are about keeps its default):\n\n")
+	}
+	for i, f := range snapshot.Faults {
+		if i == maxFaults {
+			fmt.Fprintf(b, "- … and %d more\n", len(snapshot.Faults)-i)
+			break
+		}
+		at := f.File
+		if f.Line > 0 {
+			at = fmt.Sprintf("%s:%d", f.File, f.Line)
+		}
+		fmt.Fprintf(b, "- %s: %s\n", code(at), inert(oneLine(shorten(f.Text, 300))))
+	}
 }
 
 // Excuse says in the check run that the pull request could not be reviewed. It
@@ -114,8 +173,13 @@ func checkTitle(open, dismissed, files, skipped int, snapshot Snapshot) string {
 		return count(skipped, "Python file") + " not looked at"
 	case snapshot.Incomplete != "":
 		return "Not looked at"
+	case len(snapshot.Excluded) > 0:
+		title = "No Python files to look at"
 	default:
 		return "No Python files changed"
+	}
+	if n := len(snapshot.Faults); n > 0 {
+		title += ", " + count(n, "fault") + " in the settings"
 	}
 	switch {
 	case skipped > 0:
@@ -319,7 +383,11 @@ func lookedAt(snapshot Snapshot, report check.Report, skipped []check.Skip, dism
 			fmt.Fprintf(&b, "- %s: %s\n", code(shorten(s.Path, 200)), inert(oneLine(shorten(s.Reason, 200))))
 		}
 	}
+	writeSettings(&b, snapshot)
 	var counts []string
+	if n := len(snapshot.Excluded); n > 0 {
+		counts = append(counts, sentence(n, "Python file is left out by the settings", "Python files are left out by the settings"))
+	}
 	if report.Known > 0 {
 		counts = append(counts, sentence(report.Known, "mistake stood in the base already", "mistakes stood in the base already"))
 	}

@@ -30,6 +30,7 @@ const (
 	asidePath   = "here only: test, script or example"
 	asideDraft  = "annotation: draft"
 	asideCap    = "annotation: more than %d"
+	asideOnly   = "annotation"
 	asideAnchor = "annotation: outside the lines of the diff"
 
 	asideDismissed = "dismissed"
@@ -93,7 +94,7 @@ func Compose(snapshot Snapshot, report check.Report, plan suggestions.Plan, conf
 func sortOut(snapshot Snapshot, report check.Report, plan suggestions.Plan, config Config) (entries []entry, possible []suggestions.Comment, changes []ThreadChange) {
 	possible = append(possible, plan.Possible...)
 	for _, c := range plan.Comments {
-		if c.Confidence().Rank() < analysis.Likely.Rank() {
+		if c.Confidence().Rank() < cmp.Or(snapshot.Settings.MinConfidence, analysis.Likely).Rank() {
 			possible = append(possible, c)
 			continue
 		}
@@ -112,8 +113,10 @@ func sortOut(snapshot Snapshot, report check.Report, plan suggestions.Plan, conf
 		switch {
 		case aside(e.Path) && e.Confidence() != analysis.Certain:
 			e.where = asidePath
-		case snapshot.Draft:
+		case snapshot.Draft && snapshot.Settings.Drafts != DraftsReview:
 			e.where = asideDraft
+		case snapshot.Settings.CheckOnly:
+			e.where = asideOnly
 		case !e.Anchored || !anchored(files[e.Path], e.First, e.Last):
 			e.where = asideAnchor
 		default:
@@ -121,7 +124,8 @@ func sortOut(snapshot Snapshot, report check.Report, plan suggestions.Plan, conf
 		}
 	}
 	standing := pair(entries, snapshot.Threads)
-	left := config.maxComments()
+	most := cmp.Or(snapshot.Settings.MaxComments, config.maxComments())
+	left := most
 	for i := range entries {
 		e := &entries[i]
 		thread := standing[i]
@@ -136,7 +140,7 @@ func sortOut(snapshot Snapshot, report check.Report, plan suggestions.Plan, conf
 			left--
 		case e.where != inComment:
 		case left <= 0:
-			e.where = fmt.Sprintf(asideCap, config.maxComments())
+			e.where = fmt.Sprintf(asideCap, most)
 		default:
 			e.post = true
 			left--

@@ -37,10 +37,9 @@ type Posted struct {
 }
 
 // An Analyser finds the mistakes of the files and plans what to say of them.
-// deleted are the texts of the Python files that the change deletes. It reads
-// nothing but its arguments. An error means that it could not finish (time,
+// around is what the change has around them. It reads nothing but its arguments. An error means that it could not finish (time,
 // memory); a file that cannot be analysed is a Skip in the report.
-type Analyser func(ctx context.Context, files []analysis.File, deleted []string) (check.Report, suggestions.Plan, error)
+type Analyser func(ctx context.Context, files []analysis.File, around check.Around) (check.Report, suggestions.Plan, error)
 
 // A Reviewer is the whole pipe for one job. All fields are needed.
 type Reviewer struct {
@@ -71,10 +70,14 @@ func (r *Reviewer) Look(ctx context.Context, job Job) (Snapshot, Review, error) 
 	if err != nil {
 		return Snapshot{}, Review{}, border("read "+job.String(), err)
 	}
+	if reason := snapshot.Settings.unwanted(snapshot.Draft, snapshot.Labels); reason != "" {
+		return snapshot, Declined(snapshot, reason, r.Config), nil
+	}
 	var report check.Report
 	var plan suggestions.Plan
 	if len(snapshot.Files) > 0 {
-		if report, plan, err = r.Analyse(ctx, snapshot.Files, snapshot.Deleted); err != nil {
+		around := check.Around{Deleted: snapshot.Deleted, Tuning: snapshot.Settings.Tuning}
+		if report, plan, err = r.Analyse(ctx, snapshot.Files, around); err != nil {
 			return snapshot, Review{}, border("analyse "+job.String(), err)
 		}
 	}

@@ -38,7 +38,7 @@ func TestReview(t *testing.T) {
 	plan := suggestions.Plan{Comments: []suggestions.Comment{{
 		Path: "a.py", First: 1, Last: 1, Anchored: true, Findings: []analysis.Finding{finding}, Fingerprint: "f",
 	}}}
-	analyse := func(_ context.Context, files []analysis.File, _ []string) (check.Report, suggestions.Plan, error) {
+	analyse := func(_ context.Context, files []analysis.File, _ check.Around) (check.Report, suggestions.Plan, error) {
 		return check.Report{Files: len(files), Findings: []analysis.Finding{finding}}, plan, nil
 	}
 	snapshot := bot.Snapshot{
@@ -59,7 +59,7 @@ func TestReview(t *testing.T) {
 	})
 	t.Run("does not analyse nothing", func(t *testing.T) {
 		g := &fakeGitHub{snapshot: bot.Snapshot{Job: job, Head: "h"}}
-		r := bot.Reviewer{GitHub: g, Analyse: func(context.Context, []analysis.File, []string) (check.Report, suggestions.Plan, error) {
+		r := bot.Reviewer{GitHub: g, Analyse: func(context.Context, []analysis.File, check.Around) (check.Report, suggestions.Plan, error) {
 			t.Error("called")
 			return check.Report{}, suggestions.Plan{}, nil
 		}}
@@ -70,7 +70,7 @@ func TestReview(t *testing.T) {
 	t.Run("an analysis that cannot finish posts nothing", func(t *testing.T) {
 		broken := errors.New("killed")
 		g := &fakeGitHub{snapshot: snapshot}
-		r := bot.Reviewer{GitHub: g, Analyse: func(context.Context, []analysis.File, []string) (check.Report, suggestions.Plan, error) {
+		r := bot.Reviewer{GitHub: g, Analyse: func(context.Context, []analysis.File, check.Around) (check.Report, suggestions.Plan, error) {
 			return check.Report{}, suggestions.Plan{}, broken
 		}}
 		if _, err := r.Review(t.Context(), job); !errors.Is(err, broken) || len(g.posted) != 0 {

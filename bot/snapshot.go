@@ -27,6 +27,11 @@ type Snapshot struct {
 	Skipped    []check.Skip // files that could not be read, and why
 	Threads    []Thread     // own review threads
 	CheckRuns  []CheckRun   // own check runs of Head, newest first
+	Labels     []string     // of the pull request
+	Settings   Settings     // of the base branch, over those of the owner
+	SettingsIn []string     // the files that they come from, for people
+	Faults     []Fault      // of these files
+	Excluded   []string     // Python files that the settings leave out
 	Ignored    []string     // rules that somebody who may write had ignored in this pull request
 	Calls      []string     // the API calls made, by name, in order
 	Incomplete string       // why the snapshot is not the whole pull request, "" if it is

@@ -192,6 +192,9 @@ func unseen(snapshot Snapshot, report check.Report) func(path string) bool {
 			skipped[s.Path] = true
 		}
 	}
+	for _, path := range snapshot.Excluded {
+		skipped[path] = true
+	}
 	return func(path string) bool { return snapshot.Incomplete != "" || skipped[path] }
 }
 

@@ -69,7 +69,7 @@ func Run(ctx context.Context, files []analysis.File, opts Options) Report {
 	slices.SortStableFunc(units, func(a, b *unit) int { return cmp.Compare(a.file.Path, b.file.Path) })
 
 	report := Report{Raises: map[string][]string{}}
-	report.Signs = r.parseAll(ctx, units)
+	report.Signs = opts.Tuning.signs(r.parseAll(ctx, units))
 	each(units, func(u *unit) { r.head(ctx, u, report.Signs) })
 	fresh := r.fresh(units)
 	each(units, func(u *unit) { r.base(ctx, u, report.Signs) })

@@ -60,6 +60,9 @@ type Options struct {
 	FileBudget time.Duration
 	// Survey asks for what the files show beside their mistakes.
 	Survey bool
+	// Tuning is what the repository says of itself; see Tuned, which applies its
+	// rules.
+	Tuning Tuning
 	// Cache, if not nil, makes further runs with the same rules cheap.
 	Cache *Cache
 }

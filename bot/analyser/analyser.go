@@ -24,10 +24,10 @@ import (
 )
 
 // Analyse finds the mistakes of a pull request's files and plans the comments,
-// in this process. deleted are the texts of the Python files that the change
-// deletes. When ctx ends it returns the cause.
-func Analyse(ctx context.Context, files []analysis.File, deleted []string) (check.Report, suggestions.Plan, error) {
-	options := check.Options{Deleted: deleted, Cache: check.NewCache()}
+// in this process. around is what the change has around them. When ctx ends it returns the cause.
+func Analyse(ctx context.Context, files []analysis.File, around check.Around) (check.Report, suggestions.Plan, error) {
+	options := around.Options()
+	options.Cache = check.NewCache()
 	report := check.Run(ctx, files, options)
 	plan := suggestions.Propose(ctx, files, report, suggestions.Options{
 		Recheck: func(ctx context.Context, files []analysis.File) check.Report { return check.Run(ctx, files, options) },
@@ -43,6 +43,7 @@ func Analyse(ctx context.Context, files []analysis.File, deleted []string) (chec
 type request struct {
 	Files   []requestFile
 	Deleted [][]byte
+	Tuning  check.Tuning
 }
 
 // A requestFile is an analysis.File with texts as bytes, which hide the embedded
@@ -59,42 +60,43 @@ type answer struct {
 }
 
 // encodeRequest writes a request down.
-func encodeRequest(files []analysis.File, deleted []string) ([]byte, error) {
-	var r request
+func encodeRequest(files []analysis.File, around check.Around) ([]byte, error) {
+	r := request{Tuning: around.Tuning}
 	for _, f := range files {
 		r.Files = append(r.Files, requestFile{f, []byte(f.Source), []byte(f.Base)})
 	}
-	for _, text := range deleted {
+	for _, text := range around.Deleted {
 		r.Deleted = append(r.Deleted, []byte(text))
 	}
 	return json.Marshal(r)
 }
 
 // decodeRequest is encodeRequest's inverse.
-func decodeRequest(in io.Reader) (files []analysis.File, deleted []string, err error) {
+func decodeRequest(in io.Reader) (files []analysis.File, around check.Around, err error) {
 	var r request
 	if err := json.NewDecoder(in).Decode(&r); err != nil {
-		return nil, nil, err
+		return nil, around, err
 	}
 	for _, f := range r.Files {
 		f.File.Source, f.File.Base = string(f.Source), string(f.Base)
 		files = append(files, f.File)
 	}
 	for _, text := range r.Deleted {
-		deleted = append(deleted, string(text))
+		around.Deleted = append(around.Deleted, string(text))
 	}
-	return files, deleted, nil
+	around.Tuning = r.Tuning
+	return files, around, nil
 }
 
 // Serve is the child's side: it reads one request, analyses and writes the
 // answer. Confine should have been called before.
 func Serve(ctx context.Context, in io.Reader, out io.Writer) error {
-	files, deleted, err := decodeRequest(in)
+	files, around, err := decodeRequest(in)
 	if err != nil {
 		return fmt.Errorf("read the request: %w", err)
 	}
 	var a answer
-	if a.Report, a.Plan, err = Analyse(ctx, files, deleted); err != nil {
+	if a.Report, a.Plan, err = Analyse(ctx, files, around); err != nil {
 		return err
 	}
 	if err := json.NewEncoder(out).Encode(a.changed(escape)); err != nil {

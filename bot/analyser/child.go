@@ -84,10 +84,10 @@ func (c *Child) log() *slog.Logger {
 // in ever smaller parts, in at most 2·log₂ n + 10 runs; files that fail alone
 // are skipped in the report with the reason, and the others are analysed
 // together. An error means that ctx ended, or that no child can run at all.
-func (c *Child) Analyse(ctx context.Context, files []analysis.File, deleted []string) (check.Report, suggestions.Plan, error) {
-	a, failed, err := c.run(ctx, files, deleted, c.deadline())
+func (c *Child) Analyse(ctx context.Context, files []analysis.File, around check.Around) (check.Report, suggestions.Plan, error) {
+	a, failed, err := c.run(ctx, files, around, c.deadline())
 	if failed != nil {
-		a, err = c.search(ctx, files, deleted)
+		a, err = c.search(ctx, files, around)
 	}
 	if err != nil {
 		return check.Report{}, suggestions.Plan{}, err
@@ -100,10 +100,10 @@ const unreached = "not reached: other files of the change could not be analysed 
 
 // search analyses in parts what could not be analysed as a whole. Parts are
 // halved breadth first, so that what is sound is found early.
-func (c *Child) search(ctx context.Context, files []analysis.File, deleted []string) (answer, error) {
+func (c *Child) search(ctx context.Context, files []analysis.File, around check.Around) (answer, error) {
 	end := time.Now().Add(c.budget())
 	// What cannot even analyse nothing is not the fault of a file.
-	if _, failed, err := c.run(ctx, nil, nil, c.fileDeadline()); err != nil {
+	if _, failed, err := c.run(ctx, nil, check.Around{}, c.fileDeadline()); err != nil {
 		return answer{}, err
 	} else if failed != nil {
 		return answer{}, fmt.Errorf("analyse in a child process: %w", failed)
@@ -125,7 +125,7 @@ func (c *Child) search(ctx context.Context, files []analysis.File, deleted []str
 			continue
 		}
 		runs--
-		a, failed, err := c.run(ctx, part, deleted, c.fileDeadline())
+		a, failed, err := c.run(ctx, part, around, c.fileDeadline())
 		switch {
 		case err != nil:
 			return answer{}, err
@@ -139,7 +139,7 @@ func (c *Child) search(ctx context.Context, files []analysis.File, deleted []str
 	}
 	if len(parts) > 1 && len(skipped) > 0 {
 		// Files tell of each other, so they are best looked at together.
-		a, failed, err := c.run(ctx, sound, deleted, max(c.fileDeadline(), min(c.deadline(), time.Until(end))))
+		a, failed, err := c.run(ctx, sound, around, max(c.fileDeadline(), min(c.deadline(), time.Until(end))))
 		if err != nil {
 			return answer{}, err
 		}
@@ -224,11 +224,11 @@ var (
 
 // run analyses the files in one child. The error is for what is not the files'
 // fault.
-func (c *Child) run(ctx context.Context, files []analysis.File, deleted []string, deadline time.Duration) (answer, *failure, error) {
+func (c *Child) run(ctx context.Context, files []analysis.File, around check.Around, deadline time.Duration) (answer, *failure, error) {
 	if ctx.Err() != nil {
 		return answer{}, nil, context.Cause(ctx)
 	}
-	input, err := encodeRequest(files, deleted)
+	input, err := encodeRequest(files, around)
 	if err != nil {
 		return answer{}, nil, fmt.Errorf("encode the request: %w", err)
 	}

@@ -35,7 +35,7 @@ import (
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == "parent" {
 		c := &Child{Args: []string{"misbehave"}, started: func(pid int, _ []analysis.File) { fmt.Println(pid) }}
-		_, _, _ = c.Analyse(context.Background(), []analysis.File{file("hang.py")}, nil)
+		_, _, _ = c.Analyse(context.Background(), []analysis.File{file("hang.py")}, check.Around{})
 		os.Exit(1)
 	}
 	if len(os.Args) > 1 && slices.Contains([]string{Verb, "misbehave"}, os.Args[1]) {
@@ -186,9 +186,9 @@ func TestChild(t *testing.T) {
 		analysis.File{Path: "odd\u2028<&>.py", Source: strings.Replace(bad, "scale", "skalieren_\u00e4", 1), Base: "import torch\n\n\n# \xff\n", Hunks: []analysis.Hunk{{Start: 1, End: 7, New: []int{4, 5, 6, 7}}}},
 		analysis.File{Path: "broken.py", Source: "def (:\n", Added: true, Hunks: []analysis.Hunk{{Start: 1, End: 1, New: []int{1}}}},
 	)
-	deleted := []string{"y = '\xe9'\n", ""}
+	around := check.Around{Deleted: []string{"y = '\xe9'\n", ""}}
 
-	report, plan, err := Analyse(t.Context(), files, deleted)
+	report, plan, err := Analyse(t.Context(), files, around)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -201,7 +201,7 @@ func TestChild(t *testing.T) {
 	}) {
 		t.Fatal("no suggestion replaces a line that is no UTF-8")
 	}
-	gotReport, gotPlan, err := new(Child).Analyse(t.Context(), files, deleted)
+	gotReport, gotPlan, err := new(Child).Analyse(t.Context(), files, around)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -218,20 +218,20 @@ func TestRequest(t *testing.T) {
 	var f analysis.File
 	fill(reflect.ValueOf(&f).Elem())
 	f.Source, f.Base = "\xff\x00\u2028", "\xfe"
-	files, deleted := []analysis.File{f, {}}, []string{"\xfd", ""}
-	input, err := encodeRequest(files, deleted)
+	files, around := []analysis.File{f, {}}, check.Around{Deleted: []string{"\xfd", ""}, Tuning: check.Tuning{Rules: map[string]string{"r": "off"}, Compute: "bfloat16"}}
+	input, err := encodeRequest(files, around)
 	if err != nil {
 		t.Fatal(err)
 	}
-	gotFiles, gotDeleted, err := decodeRequest(bytes.NewReader(input))
+	gotFiles, gotAround, err := decodeRequest(bytes.NewReader(input))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if d := cmp.Diff(files, gotFiles); d != "" {
 		t.Errorf("files (-want +got)\n%s", d)
 	}
-	if d := cmp.Diff(deleted, gotDeleted); d != "" {
-		t.Errorf("deleted (-want +got)\n%s", d)
+	if d := cmp.Diff(around, gotAround); d != "" {
+		t.Errorf("around (-want +got)\n%s", d)
 	}
 }
 
@@ -308,14 +308,14 @@ func TestMisbehaviour(t *testing.T) {
 			c.Deadline = 2 * time.Second
 			culprit := file(test.does + ".py")
 			files := []analysis.File{file("a.py"), file("b.py"), culprit, file("c.py")}
-			report, plan, err := c.Analyse(t.Context(), files, nil)
+			report, plan, err := c.Analyse(t.Context(), files, check.Around{})
 			if err != nil {
 				t.Fatal(err)
 			}
 			if want := []check.Skip{{Path: culprit.Path, Reason: test.reason}}; !cmp.Equal(report.Skipped, want) {
 				t.Errorf("skipped %v, want %v", report.Skipped, want)
 			}
-			want, wantPlan, err := Analyse(t.Context(), []analysis.File{files[0], files[1], files[3]}, nil)
+			want, wantPlan, err := Analyse(t.Context(), []analysis.File{files[0], files[1], files[3]}, check.Around{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -341,7 +341,7 @@ func TestMisbehaviour(t *testing.T) {
 func TestRealBomb(t *testing.T) {
 	c, _ := misbehaving(t)
 	c.Args, c.env, c.Deadline, c.FileDeadline = nil, nil, time.Minute, time.Minute
-	report, plan, err := c.Analyse(t.Context(), []analysis.File{file("a.py"), {Path: "b.py", Source: strings.Repeat("a=1\n", 1<<18), Whole: true}}, nil)
+	report, plan, err := c.Analyse(t.Context(), []analysis.File{file("a.py"), {Path: "b.py", Source: strings.Repeat("a=1\n", 1<<18), Whole: true}}, check.Around{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -356,7 +356,7 @@ func TestRealBomb(t *testing.T) {
 // TestOnlyFile checks the one that has no others.
 func TestOnlyFile(t *testing.T) {
 	c, _ := misbehaving(t)
-	report, _, err := c.Analyse(t.Context(), []analysis.File{file("panic.py")}, nil)
+	report, _, err := c.Analyse(t.Context(), []analysis.File{file("panic.py")}, check.Around{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -368,7 +368,7 @@ func TestOnlyFile(t *testing.T) {
 // TestTerminated checks that a child finishes when its service is told to end.
 func TestTerminated(t *testing.T) {
 	c, runs := misbehaving(t)
-	report, _, err := c.Analyse(t.Context(), []analysis.File{file("terminated.py")}, nil)
+	report, _, err := c.Analyse(t.Context(), []analysis.File{file("terminated.py")}, check.Around{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -381,7 +381,7 @@ func TestTerminated(t *testing.T) {
 func TestTogether(t *testing.T) {
 	c, _ := misbehaving(t)
 	c.Deadline = time.Second
-	report, plan, err := c.Analyse(t.Context(), []analysis.File{file("one.py"), file("two.py")}, nil)
+	report, plan, err := c.Analyse(t.Context(), []analysis.File{file("one.py"), file("two.py")}, check.Around{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -410,7 +410,7 @@ func TestBounds(t *testing.T) {
 		}
 		files = append(files, f)
 	}
-	report, _, err := c.Analyse(t.Context(), files, nil)
+	report, _, err := c.Analyse(t.Context(), files, check.Around{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -433,7 +433,7 @@ func TestNoChild(t *testing.T) {
 		"missing": {Binary: filepath.Join(t.TempDir(), "none")},
 		"wrong":   {Args: []string{"-test.run=^$"}},
 	} {
-		if _, _, err := c.Analyse(t.Context(), []analysis.File{file("a.py")}, nil); err == nil {
+		if _, _, err := c.Analyse(t.Context(), []analysis.File{file("a.py")}, check.Around{}); err == nil {
 			t.Errorf("%s: no error", name)
 		} else if name == "missing" && !errors.Is(err, os.ErrNotExist) {
 			t.Errorf("%s: %v", name, err)
@@ -454,7 +454,7 @@ func TestCancel(t *testing.T) {
 		pid = p
 		cancel(enough)
 	}
-	if _, _, err := c.Analyse(ctx, []analysis.File{file("a.py"), file("hang.py")}, nil); !errors.Is(err, enough) {
+	if _, _, err := c.Analyse(ctx, []analysis.File{file("a.py"), file("hang.py")}, check.Around{}); !errors.Is(err, enough) {
 		t.Errorf("error %v, want the cause", err)
 	}
 	if err := syscall.Kill(-pid, 0); !errors.Is(err, syscall.ESRCH) {
@@ -515,7 +515,7 @@ func TestInherited(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	input, err := encodeRequest([]analysis.File{file("hang.py")}, nil)
+	input, err := encodeRequest([]analysis.File{file("hang.py")}, check.Around{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -552,7 +552,7 @@ func TestConfine(t *testing.T) {
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 		defer cancel()
-		input, err := encodeRequest([]analysis.File{file(does + ".py")}, nil)
+		input, err := encodeRequest([]analysis.File{file(does + ".py")}, check.Around{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -596,20 +596,20 @@ func BenchmarkChild(b *testing.B) {
 	for i := range 10 {
 		files = append(files, file(fmt.Sprintf("f%d.py", i)))
 	}
-	for name, analyse := range map[string]func(context.Context, []analysis.File, []string) error{
-		"here": func(ctx context.Context, files []analysis.File, deleted []string) error {
-			_, _, err := Analyse(ctx, files, deleted)
+	for name, analyse := range map[string]func(context.Context, []analysis.File, check.Around) error{
+		"here": func(ctx context.Context, files []analysis.File, around check.Around) error {
+			_, _, err := Analyse(ctx, files, around)
 			return err
 		},
-		"child": func(ctx context.Context, files []analysis.File, deleted []string) error {
-			_, _, err := new(Child).Analyse(ctx, files, deleted)
+		"child": func(ctx context.Context, files []analysis.File, around check.Around) error {
+			_, _, err := new(Child).Analyse(ctx, files, around)
 			return err
 		},
 	} {
 		for _, n := range []int{1, 10} {
 			b.Run(fmt.Sprintf("%s/%d", name, n), func(b *testing.B) {
 				for b.Loop() {
-					if err := analyse(b.Context(), files[:n], nil); err != nil {
+					if err := analyse(b.Context(), files[:n], check.Around{}); err != nil {
 						b.Fatal(err)
 					}
 				}

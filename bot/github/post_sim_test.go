@@ -68,7 +68,7 @@ func TestCrashBetweenReviewAndCheckRun(t *testing.T) {
 
 // planned makes a reviewer that finds exactly these.
 func (w *world) planned(comments ...suggestions.Comment) {
-	w.reviewer.Analyse = func(_ context.Context, files []analysis.File, _ []string) (check.Report, suggestions.Plan, error) {
+	w.reviewer.Analyse = func(_ context.Context, files []analysis.File, _ check.Around) (check.Report, suggestions.Plan, error) {
 		return check.Report{Files: len(files)}, suggestions.Plan{Comments: comments}, nil
 	}
 }

@@ -40,14 +40,19 @@ func document(n int, content bool) string {
       changedFiles
       headRefOid
       baseRefOid
+      labels(first: 100) { nodes { name } }
+      baseRef { target { ...settings } }
       author { login }
       reviewThreads(first: 100) { ...threads }
       comments(last: 100) { ...talk }
       commits(last: 1) { nodes { commit { ...head } } }
     }
 %s  }
+  defaults: repository(owner: $owner, name: ".github") {
+    object(expression: "HEAD:dtypebot.toml") { ...text }
+  }
 }
-%s%s%s%s`, each(n, ", $path%[1]d: String!"), oids, blobs, headFragment(n), threadsFragment, talkFragment, fragment)
+%s%s%s%s%s`, each(n, ", $path%[1]d: String!"), oids, blobs, headFragment(n), threadsFragment, talkFragment, settingsFragment, fragment)
 }
 
 // each writes a part once for each file.
@@ -127,6 +132,18 @@ const talkFragment = `fragment talk on IssueCommentConnection {
 }
 `
 
+// settingsFragment is what is read of a repository's settings.
+const settingsFragment = `fragment settings on GitObject {
+  ... on Commit {
+    own: file(path: "dtypebot.toml") { object { ...text } }
+    pyproject: file(path: "pyproject.toml") { object { ...text } }
+  }
+}
+fragment text on GitObject {
+  ... on Blob { isTruncated text }
+}
+`
+
 // talkDocument reads the earlier comments of the conversation.
 const talkDocument = `query Talk($owner: String!, $name: String!, $number: Int!, $before: String!) {
   repository(owner: $owner, name: $name) {
@@ -168,7 +185,18 @@ type pullRequest struct {
 	ChangedFiles      int    `json:"changedFiles"`
 	HeadRefOid        string `json:"headRefOid"`
 	BaseRefOid        string `json:"baseRefOid"`
-	Author            *struct {
+	Labels            *struct {
+		Nodes []struct {
+			Name string `json:"name"`
+		} `json:"nodes"`
+	} `json:"labels"`
+	BaseRef *struct {
+		Target *struct {
+			Own       *settingsEntry `json:"own"`
+			Pyproject *settingsEntry `json:"pyproject"`
+		} `json:"target"`
+	} `json:"baseRef"` // null when the branch is gone
+	Author *struct {
 		Login string `json:"login"`
 	} `json:"author"` // null when the account is gone
 	ReviewThreads threads `json:"reviewThreads"`
@@ -186,6 +214,15 @@ type threads struct {
 		EndCursor   string `json:"endCursor"`
 	} `json:"pageInfo"`
 	Nodes []thread `json:"nodes"`
+}
+
+type settingsEntry struct {
+	Object *settingsText `json:"object"`
+}
+
+type settingsText struct {
+	IsTruncated bool    `json:"isTruncated"`
+	Text        *string `json:"text"`
 }
 
 type talk struct {
@@ -322,9 +359,10 @@ type state struct {
 		URL           string       `json:"url"`
 		PullRequest   *pullRequest `json:"pullRequest"`
 	}
-	head    commit
-	entries []*entry // nil where the head has no such file
-	blobs   []*blob  // nil where GitHub gave none
+	defaults *settingsText // of the owner's repository .github
+	head     commit
+	entries  []*entry // nil where the head has no such file
+	blobs    []*blob  // nil where GitHub gave none
 }
 
 // graphError is one entry of a GraphQL answer's errors.
@@ -429,15 +467,28 @@ func (s *session) stateWith(ctx context.Context, call, owner, name string, numbe
 			Login string `json:"login"`
 		} `json:"viewer"`
 		Repository json.RawMessage `json:"repository"`
+		Defaults   *settingsEntry  `json:"defaults"`
 	}
-	if err := s.query(ctx, call, document(n, content), variables, &data, onlyContent); err != nil {
+	if err := s.query(ctx, call, document(n, content), variables, &data, unneeded); err != nil {
 		return nil, err
 	}
 	st := &state{viewer: data.Viewer.Login, entries: make([]*entry, len(files)), blobs: make([]*blob, len(files))}
+	if data.Defaults != nil {
+		st.defaults = data.Defaults.Object
+	}
 	if err := st.decode(data.Repository, n); err != nil {
 		return nil, bot.Retry{After: afterServerError, Err: fmt.Errorf("%s: decode the answer: %w", call, err)}
 	}
 	return st, nil
+}
+
+// unneeded tolerates what the state can do without: the text of a file, and the
+// owner's repository of defaults, which few have.
+func unneeded(e graphError) bool {
+	if len(e.Path) > 0 && e.Path[0] == "defaults" {
+		return e.Type == "NOT_FOUND" || e.Type == "FORBIDDEN"
+	}
+	return onlyContent(e)
 }
 
 // onlyContent tolerates that the text of a file is missing: it is then fetched

@@ -138,7 +138,7 @@ func (w *world) review(event string) bot.Posted {
 }
 
 // analyse stands in for the analyser: every new line that holds MIX is a mistake.
-func analyse(_ context.Context, files []analysis.File, _ []string) (check.Report, suggestions.Plan, error) {
+func analyse(_ context.Context, files []analysis.File, _ check.Around) (check.Report, suggestions.Plan, error) {
 	report := check.Report{Files: len(files)}
 	var plan suggestions.Plan
 	for _, f := range files {

@@ -255,6 +255,7 @@ func (s *session) look(ctx context.Context, job bot.Job, owner, name string) (bo
 	snapshot.Head, snapshot.Base = pr.HeadRefOid, pr.BaseRefOid
 	snapshot.Draft, snapshot.Fork = pr.IsDraft, pr.IsCrossRepository
 	snapshot.Changed = max(pr.ChangedFiles, len(listed))
+	readSettings(&snapshot, pr, st.defaults)
 	if pr.Author != nil {
 		snapshot.Author = pr.Author.Login
 	}
@@ -283,6 +284,10 @@ func (s *session) look(ctx context.Context, job bot.Job, owner, name string) (bo
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.SetLimit(atOnce)
 	for i, f := range files {
+		if !snapshot.Settings.Wants(f.path) {
+			snapshot.Excluded = append(snapshot.Excluded, f.path)
+			continue
+		}
 		group.Go(func() (err error) {
 			defer func() {
 				// A panic here would end the process: nobody else recovers it.
@@ -298,6 +303,9 @@ func (s *session) look(ctx context.Context, job bot.Job, owner, name string) (bo
 		return bot.Snapshot{}, err
 	}
 	for i, f := range files {
+		if !snapshot.Settings.Wants(f.path) {
+			continue
+		}
 		if reasons[i] != "" {
 			snapshot.Skipped = append(snapshot.Skipped, check.Skip{Path: f.path, Reason: reasons[i]})
 			continue
@@ -305,6 +313,40 @@ func (s *session) look(ctx context.Context, job bot.Job, owner, name string) (bo
 		snapshot.Files = append(snapshot.Files, read[i])
 	}
 	return snapshot, nil
+}
+
+// readSettings reads the labels and the settings: the owner's, then those of the
+// base branch. The head's are never looked at, as anybody can write those.
+func readSettings(snapshot *bot.Snapshot, pr *pullRequest, defaults *settingsText) {
+	if pr.Labels != nil {
+		for _, l := range pr.Labels.Nodes {
+			snapshot.Labels = append(snapshot.Labels, l.Name)
+		}
+	}
+	var files []bot.SettingsFile
+	add := func(name string, text *settingsText, pyproject bool) bool {
+		if text == nil || text.Text == nil || text.IsTruncated {
+			return false
+		}
+		f := bot.SettingsFile{Name: name, Text: *text.Text, Pyproject: pyproject}
+		if !f.Has() {
+			return false
+		}
+		files = append(files, f)
+		snapshot.SettingsIn = append(snapshot.SettingsIn, name)
+		return true
+	}
+	add(".github: "+bot.SettingsName, defaults, false)
+	if pr.BaseRef != nil && pr.BaseRef.Target != nil {
+		own, project := pr.BaseRef.Target.Own, pr.BaseRef.Target.Pyproject
+		if own == nil || !add(bot.SettingsName, own.Object, false) {
+			if project != nil {
+				add(bot.PyprojectName, project.Object, true)
+			}
+		}
+	}
+	snapshot.Settings, snapshot.Faults = bot.ReadSettings(files...)
+	snapshot.Skipped = slices.DeleteFunc(snapshot.Skipped, func(s check.Skip) bool { return !snapshot.Settings.Wants(s.Path) })
 }
 
 // first reports whether nothing can have been written for this head: the event

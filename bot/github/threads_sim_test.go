@@ -26,7 +26,7 @@ func (l *lyingResolver) Snapshot(ctx context.Context, job bot.Job) (bot.Snapshot
 // found is what the stand-in for the analyser finds in a snapshot.
 func found(t *testing.T, snapshot bot.Snapshot) (check.Report, suggestions.Plan) {
 	t.Helper()
-	report, plan, err := analyse(t.Context(), snapshot.Files, snapshot.Deleted)
+	report, plan, err := analyse(t.Context(), snapshot.Files, check.Around{Deleted: snapshot.Deleted})
 	must(t, err)
 	return report, plan
 }

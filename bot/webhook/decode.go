@@ -185,7 +185,7 @@ func wanted(event string, p *payload) bool {
 		return p.Action == "rerequested"
 	}
 	switch p.Action {
-	case "opened", "reopened", "synchronize", "ready_for_review":
+	case "opened", "reopened", "synchronize", "ready_for_review", "labeled", "unlabeled":
 		return true
 	case "edited": // of the title or the text it is no concern of ours
 		return p.Changes != nil && len(p.Changes.Base) > 0 && string(p.Changes.Base) != "null"

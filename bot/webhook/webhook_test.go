@@ -259,7 +259,10 @@ func TestDecode(t *testing.T) {
 		{name: "new title", event: "pull_request", body: `{"action":"edited","changes":{"title":{"from":"x"}},"pull_request":{"number":3},` + where + `}`},
 		{name: "null base", event: "pull_request", body: `{"action":"edited","changes":{"base":null},"pull_request":{"number":3},` + where + `}`},
 		{name: "closed", event: "pull_request", body: `{"action":"closed","pull_request":{"number":3},` + where + `}`},
-		{name: "labeled", event: "pull_request", body: `{"action":"labeled","pull_request":{"number":3},` + where + `}`},
+		{name: "labeled", event: "pull_request", body: `{"action":"labeled","pull_request":{"number":3},` + where + `}`, pulls: []int{3}},
+		{name: "assigned", event: "pull_request", body: `{"action":"assigned","pull_request":{"number":3},` + where + `}`},
+		{name: "resolved", event: "pull_request_review_thread", body: `{"action":"resolved","pull_request":{"number":3},` + where + `}`, pulls: []int{3}},
+		{name: "own resolved", event: "pull_request_review_thread", body: strings.Replace(`{"action":"resolved","pull_request":{"number":3},`+where+`}`, "mona", "dtypebot[bot]", 1)},
 		{name: "own push", event: "pull_request", body: strings.Replace(opened, "mona", "dtypebot[bot]", 1)},
 		{name: "another bot's push", event: "pull_request", body: strings.Replace(opened, "mona", "renovate[bot]", 1), pulls: []int{3}},
 		{

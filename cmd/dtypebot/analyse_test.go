@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/dtypebot/dtypebot/analysis"
+	"github.com/dtypebot/dtypebot/analysis/check"
 )
 
 // TestServeAnalyses checks that an app analyses in a child, through the hidden
@@ -24,7 +25,7 @@ func TestServeAnalyses(t *testing.T) {
 		}
 		files = append(files, analysis.File{Path: name, Source: string(text), Whole: true})
 	}
-	wantReport, wantPlan, err := analyse(t.Context(), files, nil)
+	wantReport, wantPlan, err := analyse(t.Context(), files, check.Around{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -32,7 +33,7 @@ func TestServeAnalyses(t *testing.T) {
 		t.Fatal("no comments")
 	}
 	before := childTime(t)
-	report, plan, err := a.reviewer.Analyse(t.Context(), files, nil)
+	report, plan, err := a.reviewer.Analyse(t.Context(), files, check.Around{})
 	if err != nil {
 		t.Fatal(err)
 	}

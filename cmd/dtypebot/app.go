@@ -377,10 +377,10 @@ func (a *app) giveUp(ctx context.Context, job bot.Job, reason string) error {
 
 // analyse finds the mistakes of a pull request's files and plans the comments,
 // in this process.
-func analyse(ctx context.Context, files []analysis.File, deleted []string) (check.Report, suggestions.Plan, error) {
+func analyse(ctx context.Context, files []analysis.File, around check.Around) (check.Report, suggestions.Plan, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, analysisLimit, errSlow)
 	defer cancel()
-	return analyser.Analyse(ctx, files, deleted)
+	return analyser.Analyse(ctx, files, around)
 }
 
 // errSlow ends an analysis that takes too long.

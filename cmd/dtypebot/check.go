@@ -25,6 +25,7 @@ type checkOptions struct {
 	format, confidence string
 	color              string
 	fix, unsafe        bool
+	confidenceGiven    bool // by the flag, which goes before the settings
 
 	rules []*analysis.Rule // nil for the catalogue
 }
@@ -54,6 +55,10 @@ them.
 
 PATHs narrow --diff and --base to these files and folders.
 
+Settings are read from dtypebot.toml at the root, else from [tool.dtypebot] in
+pyproject.toml: files, rules, the least confidence. Faults in them are told on
+standard error; the rest of the file holds. Flags go before settings.
+
 --format sarif is for code scanning, rdjson for reviewdog, and github makes
 annotations in GitHub Actions. Files that were skipped and remarks on the run
 are in sarif and github; with text and rdjson they are on standard error.
@@ -70,6 +75,7 @@ The exit status is 0 if there is nothing at or above --min-confidence (with
 			}
 			ctx, stop := signal.NotifyContext(ctx, os.Interrupt)
 			defer stop()
+			o.confidenceGiven = cmd.Flags().Changed("min-confidence")
 			return o.run(ctx, paths, cmd.InOrStdin(), cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
@@ -100,9 +106,20 @@ func (o checkOptions) run(ctx context.Context, paths []string, stdin io.Reader, 
 	if err != nil {
 		return err
 	}
+	settings, faults, err := tree.settings()
+	if err != nil {
+		return err
+	}
+	for _, f := range faults {
+		fmt.Fprintln(stderr, f)
+	}
+	files = slices.DeleteFunc(files, func(f analysis.File) bool { return !settings.Wants(f.Path) })
+	if !o.confidenceGiven && settings.MinConfidence != "" {
+		o.confidence = string(settings.MinConfidence)
+	}
 
 	// The cache makes proving a suggestion cost one file, not all of them.
-	options := check.Options{Rules: o.rules, Deleted: deleted, Cache: check.NewCache()}
+	options := check.Options{Rules: o.rules, Deleted: deleted, Cache: check.NewCache()}.Tuned(settings.Tuning)
 	found := check.Run(ctx, files, options)
 	plan := suggestions.Propose(ctx, files, found, suggestions.Options{
 		CRLF: o.fix,
@@ -124,7 +141,7 @@ func (o checkOptions) run(ctx context.Context, paths []string, stdin io.Reader, 
 		fixed = fmt.Sprintf("applied %s in %s", plural(n, "suggestion"), plural(m, "file"))
 	}
 
-	in := report.Input{Files: files, Report: found, Plan: plan, Least: least, Rules: o.ran(), Version: version}
+	in := report.Input{Files: files, Report: found, Plan: plan, Least: least, Rules: ran(options.Rules), Version: version}
 	remarks := false // whether the format leaves the run's remarks to standard error
 	switch o.format {
 	case "json":
@@ -161,10 +178,10 @@ func (o checkOptions) run(ctx context.Context, paths []string, stdin io.Reader, 
 	return nil
 }
 
-// ran returns the rules that the check runs.
-func (o checkOptions) ran() []*analysis.Rule {
-	if o.rules != nil {
-		return o.rules
+// ran returns the rules that a check with these runs.
+func ran(list []*analysis.Rule) []*analysis.Rule {
+	if list != nil {
+		return list
 	}
 	return slices.DeleteFunc(rules.All(), func(r *analysis.Rule) bool { return r.Preview })
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/dtypebot/dtypebot/analysis"
+	"github.com/dtypebot/dtypebot/analysis/check"
 	"github.com/dtypebot/dtypebot/analysis/rules"
 	"github.com/dtypebot/dtypebot/suggestions"
 )
@@ -85,7 +86,7 @@ func readmeComment(t *testing.T) string {
 		}
 		files = append(files, analysis.File{Path: name, Source: string(text), Whole: true})
 	}
-	_, plan, err := analyse(context.Background(), files, nil)
+	_, plan, err := analyse(context.Background(), files, check.Around{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -83,7 +83,7 @@ var testsMay = map[string]string{
 	"bot/queue":          "bot/store",
 	"bot/store":          "bot/queue",
 	"bot/recovery":       "bot/queue",
-	"bot/github":         "bot/githubsim analysis/python suggestions",
+	"bot/github":         "bot/githubsim bot/webhook analysis/python suggestions",
 }
 
 // reserved are the packages of other people that belong to one place each; the
@@ -97,6 +97,7 @@ var reserved = []struct {
 	{"github.com/google/go-github", "bot/github", "bot/githubsim", "API types change with every major version and stay at the border"},
 	{"github.com/bradleyfalzon/ghinstallation", "bot/github", "bot/githubsim", "tokens are made in one place"},
 	{"github.com/bluekeyes/go-gitdiff", "analysis/patch", "", "diffs are read in one place"},
+	{"github.com/bmatcuk/doublestar", "bot", "", "what a pattern of the settings matches is told in one place"},
 }
 
 // pure are the trees of packages that do no I/O, and what they may not import.

@@ -17,6 +17,7 @@ import (
 	"github.com/dtypebot/dtypebot/analysis"
 	"github.com/dtypebot/dtypebot/analysis/check"
 	"github.com/dtypebot/dtypebot/analysis/patch"
+	"github.com/dtypebot/dtypebot/bot"
 	"github.com/dtypebot/dtypebot/suggestions"
 )
 
@@ -56,6 +57,25 @@ func openTree(dir string, paths []string) (*tree, error) {
 		t.paths = append(t.paths, rel)
 	}
 	return t, nil
+}
+
+// settings reads the settings at the root, as the App reads them from the base
+// branch.
+func (t *tree) settings() (bot.Settings, []bot.Fault, error) {
+	for _, name := range []string{bot.SettingsName, bot.PyprojectName} {
+		text, err := t.root.ReadFile(name)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return bot.Settings{}, nil, fmt.Errorf("read settings: %w", err)
+		}
+		if f := (bot.SettingsFile{Name: name, Text: string(text), Pyproject: name == bot.PyprojectName}); f.Has() {
+			settings, faults := bot.ReadSettings(f)
+			return settings, faults, nil
+		}
+	}
+	return bot.Settings{}, nil, nil
 }
 
 func (t *tree) close() { _ = t.root.Close() } // only reads are open
