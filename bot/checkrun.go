@@ -2,6 +2,7 @@ package bot
 
 import (
 	"fmt"
+	"path"
 	"strings"
 
 	"github.com/dtypebot/dtypebot/analysis"
@@ -37,7 +38,7 @@ func checkRun(snapshot Snapshot, report check.Report, entries []entry, possible 
 			run.Annotations = append(run.Annotations, annotation(e.Comment))
 		}
 	}
-	missed := append(append([]check.Skip(nil), snapshot.Skipped...), report.Skipped...)
+	missed, _ := setAside(snapshot, report)
 	partial := len(missed) > 0 || snapshot.Incomplete != ""
 	switch {
 	case fatal:
@@ -101,6 +102,45 @@ func writeSettings(b *strings.Builder, snapshot Snapshot) {
 		}
 		fmt.Fprintf(b, "- %s: %s\n", code(at), inert(oneLine(shorten(f.Text, 300))))
 	}
+}
+
+// setAside splits what was not looked at: Python files that should have been,
+// and notebooks and stub files, which never are.
+func setAside(snapshot Snapshot, report check.Report) (missed, never []check.Skip) {
+	for _, s := range append(append([]check.Skip(nil), snapshot.Skipped...), report.Skipped...) {
+		if path.Ext(s.Path) == ".py" {
+			missed = append(missed, s)
+		} else {
+			never = append(never, s)
+		}
+	}
+	return missed, never
+}
+
+// maxRemarks bounds the list of remarks.
+const maxRemarks = 50
+
+// remarks says what was left alone on purpose, and what is odd about the run.
+func remarks(snapshot Snapshot, report check.Report) string {
+	_, never := setAside(snapshot, report)
+	var lines []string
+	for _, s := range never {
+		lines = append(lines, fmt.Sprintf("- %s: %s, not looked at\n", code(shorten(s.Path, 200)), inert(oneLine(shorten(s.Reason, 200)))))
+	}
+	for _, n := range report.Notes {
+		where := code(shorten(n.Path, 200))
+		if n.Line > 0 {
+			where = place(snapshot, n.Path, n.Line, n.Line)
+		}
+		lines = append(lines, fmt.Sprintf("- %s: %s\n", where, inert(oneLine(shorten(n.Text, 300)))))
+	}
+	if len(lines) == 0 {
+		return ""
+	}
+	if n := len(lines) - maxRemarks; n > 0 {
+		lines = append(lines[:maxRemarks], fmt.Sprintf("- … and %d more\n", n))
+	}
+	return "\n**Remarks:**\n\n" + strings.Join(lines, "")
 }
 
 // Excuse says in the check run that the pull request could not be reviewed. It
@@ -384,6 +424,7 @@ func lookedAt(snapshot Snapshot, report check.Report, skipped []check.Skip, dism
 		}
 	}
 	writeSettings(&b, snapshot)
+	b.WriteString(remarks(snapshot, report))
 	var counts []string
 	if n := len(snapshot.Excluded); n > 0 {
 		counts = append(counts, sentence(n, "Python file is left out by the settings", "Python files are left out by the settings"))

@@ -84,7 +84,7 @@ func (l *looker) function(s *interp.Scope, constants map[string]int) Function {
 		f.Class, f.Module = s.Class.Name, s.Class.Module
 		f.Static = decorated(l.tree, s.Def, "staticmethod") || decorated(l.tree, s.Def, "classmethod")
 		if init := s.Class.Methods["__init__"]; init != nil {
-			f.Init = l.params(init.Def, rest(init.Def.Params), nil)
+			f.Init = l.params(init.Def, rest(init.Def.Params))
 			for _, p := range init.Def.Params {
 				if n, ok := number(p.Default); ok {
 					f.Sizes[p.Name] = n
@@ -95,7 +95,7 @@ func (l *looker) function(s *interp.Scope, constants map[string]int) Function {
 			params = rest(params)
 		}
 	}
-	f.Params = l.params(s.Def, params, s)
+	f.Params = l.params(s.Def, params)
 	f.Returns = l.returns(s, f.Params)
 	return f
 }
@@ -171,7 +171,7 @@ func number(e python.Expr) (int, bool) {
 	return n, err == nil && n > 0 && n <= largest
 }
 
-func (l *looker) params(d *python.FuncDef, ps []python.Param, s *interp.Scope) []Param {
+func (l *looker) params(d *python.FuncDef, ps []python.Param) []Param {
 	doc := docstring(d)
 	out := []Param{}
 	for _, p := range ps {
@@ -183,9 +183,7 @@ func (l *looker) params(d *python.FuncDef, ps []python.Param, s *interp.Scope) [
 			q.Annotation = oneLine(l.tree.Text(p.Annotation.Pos()))
 		}
 		q.Dims = dims(p.Name, doc, l.remark(p.Span))
-		if s != nil {
-			q.Rank, q.Kind, q.Cast = l.uses(d, p.Name), l.kind(d, p.Name), l.casts(s, p.Name)
-		}
+		q.Rank, q.Kind, q.Cast = l.uses(d, p.Name), l.kind(d, p.Name), l.casts(d, p.Name)
 		out = append(out, q)
 	}
 	return out
@@ -359,28 +357,18 @@ func (l *looker) kind(d *python.FuncDef, name string) string {
 	return kind
 }
 
-// casts reports whether a function casts a parameter to another tensor's dtype
-// or to one of its own choice.
-func (l *looker) casts(s *interp.Scope, name string) bool {
-	var root *dtype.Root
-	for i, p := range s.Def.Params {
-		if p.Name == name && i < len(s.Params) {
-			root, _ = s.Params[i].Tensor().DType.Root()
-		}
-	}
-	if root == nil {
-		return false
-	}
+// casts reports whether a function casts a parameter to another tensor's dtype,
+// as in camera.to(points.dtype).
+func (l *looker) casts(d *python.FuncDef, name string) bool {
 	cast := false
-	python.Inspect(s.Def, func(n python.Node) bool {
+	python.Inspect(d, func(n python.Node) bool {
 		c, ok := n.(*python.Call)
 		if !ok {
 			return true
 		}
-		v := l.facts.Values[c]
-		if v != nil && v.How == interp.HowCast && len(v.From) > 0 {
-			of, ok := v.From[0].Tensor().DType.Root()
-			cast = cast || ok && of == root && !v.DType.Equal(v.From[0].Tensor().DType)
+		if a, ok := c.Func.(*python.Attribute); ok && isName(a.X, name) {
+			v := l.facts.Values[c]
+			cast = cast || v != nil && v.How == interp.HowCast && len(v.DType.Roots()) > 0
 		}
 		return true
 	})

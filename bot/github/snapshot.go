@@ -459,11 +459,16 @@ func commitOf(f *github.CommitFile) string {
 	return ref
 }
 
-// python picks the Python files that the pull request adds or changes.
+// python picks the Python files that the pull request adds or changes. Notebooks
+// and stub files are skipped.
 func python(files []*github.CommitFile) (out []wanted, skipped []check.Skip) {
 	for _, f := range files {
-		switch {
-		case path.Ext(f.GetFilename()) != ".py", f.GetStatus() == "removed":
+		switch ext := path.Ext(f.GetFilename()); {
+		case f.GetStatus() != "removed" && (ext == ".ipynb" || ext == ".pyi"):
+			// Not fetched, but named with the reason.
+			skipped = append(skipped, check.Skip{Path: f.GetFilename(), Reason: check.Ignored(f.GetFilename())})
+			continue
+		case ext != ".py", f.GetStatus() == "removed":
 			continue
 		case f.GetChanges() == 0 && f.GetPatch() == "" && f.GetStatus() != "added" && f.GetStatus() != "changed":
 			continue // only renamed, or only its mode changed: nothing is new

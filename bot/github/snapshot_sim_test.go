@@ -88,10 +88,11 @@ func TestSnapshot(t *testing.T) {
 		skipped[s.Path] = s.Reason
 	}
 	wantSkipped := map[string]string{
-		"link.py":  "a symbolic link",
-		"lfs.py":   "kept in Git LFS",
-		"huge.py":  "larger than 1 MiB",
-		"latin.py": "not UTF-8",
+		"link.py":   "a symbolic link",
+		"lfs.py":    "kept in Git LFS",
+		"notes.pyi": "a stub file, it has no code",
+		"huge.py":   "larger than 1 MiB",
+		"latin.py":  "not UTF-8",
 	}
 	if diff := cmp.Diff(wantSkipped, skipped); diff != "" {
 		t.Errorf("skipped (-want +got):\n%s", diff)

@@ -1,6 +1,7 @@
 package github
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -63,14 +64,19 @@ func TestPython(t *testing.T) {
 		file("g.pyi", "added", 1, "@@"),
 		file("h.py", "modified", 0, ""), // mode only
 		file("i.py", "modified", 900, ""),
+		file("j.ipynb", "modified", 900, ""),
+		file("k.ipynb", "removed", 1, ""),
 	}
 	var names []string
 	files, skipped := python(list)
 	for _, f := range files {
 		names = append(names, f.path)
 	}
-	if got, want := strings.Join(names, " "), "a.py b.py c.py i.py"; got != want || len(skipped) != 0 {
+	if got, want := strings.Join(names, " "), "a.py b.py c.py i.py"; got != want {
 		t.Errorf("python files %q, want %q; skipped %v", got, want, skipped)
+	}
+	if want := []check.Skip{{Path: "g.pyi", Reason: "a stub file, it has no code"}, {Path: "j.ipynb", Reason: "a notebook"}}; !slices.Equal(skipped, want) {
+		t.Errorf("skipped %v, want %v", skipped, want)
 	}
 	if !files[0].added || files[1].added || !files[1].hasPatch || files[3].hasPatch {
 		t.Errorf("files %+v", files)
