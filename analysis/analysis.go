@@ -1,6 +1,7 @@
 package analysis
 
 import (
+	"github.com/dtypebot/dtypebot/analysis/dtype"
 	"github.com/dtypebot/dtypebot/analysis/interp"
 	"github.com/dtypebot/dtypebot/analysis/python"
 )
@@ -151,18 +152,46 @@ type Rule struct {
 
 // A Pass is what a rule sees of one file, and how it reports.
 type Pass struct {
-	Path   string
-	Rule   *Rule
-	Tree   *python.File
-	Facts  *interp.Facts
-	Signs  Signs
-	report func(Finding)
+	Path  string
+	Rule  *Rule
+	Tree  *python.File
+	Facts *interp.Facts
+	Signs Signs
+	// Repository is nil where only the file is known.
+	Repository *Repository
+	report     func(Finding)
 }
 
 // Signs are what the touched files show about the repository's use of dtypes.
 type Signs struct {
 	Half   []Reason // strong signs of bfloat16 or float16
 	Double []Reason // strong signs of float64
+}
+
+// A Repository is what the files of the repository that the pass does not look
+// at say of this one.
+type Repository struct {
+	// Contracts is what they say of the roots of the file's facts.
+	Contracts map[*dtype.Root]Contract
+	// Covered reports whether some caller reaches a function, by its qualified
+	// name, under autocast.
+	Covered func(scope string) bool
+}
+
+// A Contract is what other places say of the dtype of one root.
+type Contract struct {
+	// Type is the dtype that all of them agree on, Unknown if they do not.
+	Type    dtype.Type
+	Dim     bool // it is a tensor with at least one dimension
+	Because []Reason
+	// Passed is what single callers pass to a parameter.
+	Passed []Passed
+}
+
+// A Passed is what one caller passes to a parameter, and why that is known.
+type Passed struct {
+	Type    dtype.Type
+	Because []Reason
 }
 
 // NewPass returns a pass that hands findings to report.

@@ -4,6 +4,8 @@ import (
 	"sync"
 
 	"github.com/dtypebot/dtypebot/analysis"
+	"github.com/dtypebot/dtypebot/analysis/interp"
+	"github.com/dtypebot/dtypebot/analysis/project"
 	"github.com/dtypebot/dtypebot/analysis/python"
 )
 
@@ -16,6 +18,9 @@ type Cache struct {
 	size   int // bytes of source remembered
 	trees  map[string]*python.File
 	judged map[judgedKey]judged
+	// evaluated and summaries are of texts, without what they import.
+	evaluated map[string]*interp.Facts
+	summaries map[string]*project.Module
 }
 
 // cacheLimit is how much source a cache remembers, in bytes. A tree takes some
@@ -34,11 +39,15 @@ func (c *Cache) room(source string) bool {
 type judgedKey struct {
 	path, source string
 	signs        string
+	repository   string
 }
 
 // NewCache returns an empty cache.
 func NewCache() *Cache {
-	return &Cache{trees: map[string]*python.File{}, judged: map[judgedKey]judged{}}
+	return &Cache{
+		trees: map[string]*python.File{}, judged: map[judgedKey]judged{},
+		evaluated: map[string]*interp.Facts{}, summaries: map[string]*project.Module{},
+	}
 }
 
 // parse is python.Parse, remembered. A nil cache remembers nothing.
@@ -82,6 +91,43 @@ func (c *Cache) put(k judgedKey, j judged) {
 	if c.room(k.source) {
 		c.judged[k] = j
 	}
+}
+
+// facts is interp.Eval, remembered.
+func (c *Cache) facts(tree *python.File) *interp.Facts {
+	if c == nil {
+		return interp.Eval(tree, interp.Options{})
+	}
+	c.mu.Lock()
+	facts := c.evaluated[tree.Source]
+	c.mu.Unlock()
+	if facts != nil && facts.Tree == tree {
+		return facts
+	}
+	facts = interp.Eval(tree, interp.Options{})
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.room(tree.Source) {
+		c.evaluated[tree.Source] = facts
+	}
+	return facts
+}
+
+// summary is the summary of a text, remembered.
+func (c *Cache) summary(tree *python.File) *project.Module {
+	if c == nil {
+		return project.Summarise(interp.Eval(tree, interp.Options{}))
+	}
+	c.mu.Lock()
+	m := c.summaries[tree.Source]
+	c.mu.Unlock()
+	if m == nil {
+		m = project.Summarise(c.facts(tree))
+		c.mu.Lock()
+		c.summaries[tree.Source] = m
+		c.mu.Unlock()
+	}
+	return m
 }
 
 // signsKey tells signs apart as far as a rule can see them.

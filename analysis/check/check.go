@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -69,10 +70,13 @@ func Run(ctx context.Context, files []analysis.File, opts Options) Report {
 	slices.SortStableFunc(units, func(a, b *unit) int { return cmp.Compare(a.file.Path, b.file.Path) })
 
 	report := Report{Raises: map[string][]string{}}
-	report.Signs = opts.Tuning.signs(r.parseAll(ctx, units))
-	each(units, func(u *unit) { r.head(ctx, u, report.Signs) })
+	found := r.parseAll(ctx, units)
+	head := r.surround(heads(units))
+	report.Signs = opts.Tuning.signs(head.signs(found, units))
+	each(units, func(u *unit) { r.head(ctx, u, report.Signs, head) })
 	fresh := r.fresh(units)
-	each(units, func(u *unit) { r.base(ctx, u, report.Signs) })
+	base := sync.OnceValue(func() *surroundings { return r.surround(bases(units)) })
+	each(units, func(u *unit) { r.base(ctx, u, report.Signs, base) })
 
 	names := map[string]bool{}
 	for _, rule := range r.rules {
@@ -82,6 +86,10 @@ func Run(ctx context.Context, files []analysis.File, opts Options) Report {
 		for _, rule := range rules.All() {
 			names[rule.Name] = true
 		}
+	}
+	lines := map[string][]bool{}
+	for i, u := range units {
+		lines[u.file.Path] = fresh[i]
 	}
 	for i, u := range units {
 		for _, name := range u.failed {
@@ -101,7 +109,7 @@ func Run(ctx context.Context, files []analysis.File, opts Options) Report {
 		if len(u.raises) > 0 {
 			report.Raises[u.file.Path] = u.raises
 		}
-		u.keep(&report, fresh[i], names)
+		u.keep(&report, fresh[i], names, lines)
 	}
 	return report
 }
@@ -222,6 +230,33 @@ func (r *runner) parse(ctx context.Context, u *unit) {
 	}
 }
 
+// heads are the files as they are.
+func heads(units []*unit) []text {
+	var out []text
+	for _, u := range units {
+		if u.skip == "" {
+			out = append(out, text{path: u.file.Path, source: u.file.Source, tree: u.tree})
+		}
+	}
+	return out
+}
+
+// bases are the files before the change.
+func bases(units []*unit) []text {
+	var out []text
+	for _, u := range units {
+		switch {
+		case u.file.Whole:
+			out = append(out, text{path: u.file.Path, source: u.file.Source, tree: u.tree})
+		case u.file.Added:
+			out = append(out, text{path: u.file.Path, gone: true})
+		default:
+			out = append(out, text{path: u.file.Path, source: u.file.Base})
+		}
+	}
+	return out
+}
+
 // judged is what the evaluation and the rules say of one text.
 type judged struct {
 	findings []analysis.Finding
@@ -235,15 +270,26 @@ type judged struct {
 
 // judge evaluates a text and runs the rules on it. It stops between rules when
 // the context ends.
-func (r *runner) judge(ctx context.Context, path string, tree *python.File, signs analysis.Signs) judged {
+func (r *runner) judge(ctx context.Context, path string, tree *python.File, signs analysis.Signs, around *surroundings) judged {
 	key := judgedKey{path: path, source: tree.Source}
+	var facts *interp.Facts
+	var repository *analysis.Repository
+	if around != nil {
+		facts = around.facts(path, tree)
+		repository = around.repository(path, facts)
+		if r.opts.Cache != nil {
+			key.repository = repositoryKey(repository, facts)
+		}
+	}
 	if r.opts.Cache != nil {
 		key.signs = signsKey(signs)
 	}
 	if j, ok := r.opts.Cache.get(key); ok {
 		return j
 	}
-	facts := interp.Eval(tree, interp.Options{})
+	if facts == nil {
+		facts = interp.Eval(tree, interp.Options{})
+	}
 	j := judged{raises: raises(path, tree, facts, signs), partial: partial(facts)}
 	if r.opts.Survey {
 		j.survey = survey.Look(path, facts)
@@ -252,7 +298,7 @@ func (r *runner) judge(ctx context.Context, path string, tree *python.File, sign
 		if ctx.Err() != nil {
 			return judged{} // the caller drops it
 		}
-		found, ok := runRule(analysis.Pass{Path: path, Rule: rule, Tree: tree, Facts: facts, Signs: signs})
+		found, ok := runRule(analysis.Pass{Path: path, Rule: rule, Tree: tree, Facts: facts, Signs: signs, Repository: repository})
 		if !ok {
 			j.failed = append(j.failed, rule.Name)
 			continue
@@ -290,17 +336,18 @@ func runRule(p analysis.Pass) (found []analysis.Finding, ok bool) {
 		}
 	}()
 	pass := analysis.NewPass(p.Path, p.Rule, p.Tree, p.Facts, p.Signs, func(f analysis.Finding) { found = append(found, f) })
+	pass.Repository = p.Repository
 	p.Rule.Run(pass)
 	return found, true
 }
 
-func (r *runner) head(ctx context.Context, u *unit, signs analysis.Signs) {
+func (r *runner) head(ctx context.Context, u *unit, signs analysis.Signs, around *surroundings) {
 	if u.tree == nil {
 		if r.parse(ctx, u); u.skip != "" {
 			return
 		}
 	}
-	j, skip := bounded(ctx, r.budget, func() judged { return r.judge(ctx, u.file.Path, u.tree, signs) })
+	j, skip := bounded(ctx, r.budget, func() judged { return r.judge(ctx, u.file.Path, u.tree, signs, around) })
 	if skip == "" && ctx.Err() != nil {
 		skip = "not reached: " + context.Cause(ctx).Error()
 	}
@@ -358,7 +405,7 @@ func (r *runner) fresh(units []*unit) [][]bool {
 // base runs the same analysis on the text before the change. The signs are
 // those of the head: a sign that the change brings in does not make old code
 // part of it.
-func (r *runner) base(ctx context.Context, u *unit, signs analysis.Signs) {
+func (r *runner) base(ctx context.Context, u *unit, signs analysis.Signs, around func() *surroundings) {
 	if u.file.Whole || u.file.Added || len(u.findings) == 0 {
 		return
 	}
@@ -367,7 +414,7 @@ func (r *runner) base(ctx context.Context, u *unit, signs analysis.Signs) {
 		if err != nil {
 			return judged{err: err}
 		}
-		return r.judge(ctx, u.file.Path, tree, signs)
+		return r.judge(ctx, u.file.Path, tree, signs, around())
 	})
 	if j.err != nil {
 		skip = j.err.Error()
@@ -393,8 +440,9 @@ func fingerprint(rule, path, scope, statement string) string {
 	return hex.EncodeToString(h.Sum(nil)[:8])
 }
 
-// keep adds to the report what the change brings in.
-func (u *unit) keep(report *Report, fresh []bool, names map[string]bool) {
+// keep adds to the report what the change brings in. fresh are the new lines of
+// the file, lines those of all files of the change.
+func (u *unit) keep(report *Report, fresh []bool, names map[string]bool, lines map[string][]bool) {
 	known := map[string][]int{} // ranks of the base's findings, by fingerprint
 	for _, f := range u.known {
 		known[f.Fingerprint] = append(known[f.Fingerprint], f.Confidence.Rank())
@@ -417,7 +465,7 @@ func (u *unit) keep(report *Report, fresh []bool, names map[string]bool) {
 	// ones are looked at: of equal findings the added one is the new one.
 	var candidates []analysis.Finding
 	for _, f := range u.findings {
-		if u.touches(f, fresh) {
+		if u.touches(f, lines) {
 			candidates = append(candidates, f)
 			continue
 		}
@@ -455,15 +503,15 @@ func (u *unit) keep(report *Report, fresh []bool, names map[string]bool) {
 }
 
 // touches reports whether the place of a finding, the operation that it is
-// about, or a step of its chain in this file lies on a new line.
-func (u *unit) touches(f analysis.Finding, fresh []bool) bool {
+// about, or a step of its chain, in this file or another, lies on a new line.
+func (u *unit) touches(f analysis.Finding, lines map[string][]bool) bool {
 	for _, span := range append([]python.Span{f.At}, f.Ops...) {
-		if first, last := u.tree.Lines(span); anyLine(fresh, first, last) {
+		if first, last := u.tree.Lines(span); anyLine(lines[u.file.Path], first, last) {
 			return true
 		}
 	}
 	for _, b := range f.Because {
-		if b.Path == u.file.Path && anyLine(fresh, b.Line, b.Line) {
+		if anyLine(lines[b.Path], b.Line, b.Line) {
 			return true
 		}
 	}

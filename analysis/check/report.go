@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/dtypebot/dtypebot/analysis"
+	"github.com/dtypebot/dtypebot/analysis/project"
 	"github.com/dtypebot/dtypebot/analysis/survey"
 )
 
@@ -38,7 +39,8 @@ type Report struct {
 	// names an unknown rule, a file that was evaluated only in part, what was
 	// left alone inside a file.
 	Notes []Note
-	// Signs are the signs of half and double precision in the touched files.
+	// Signs are the signs of half and double precision: those in the touched
+	// files before those in the rest of the repository.
 	Signs analysis.Signs
 	// Unifiers are the functions of the files that give several tensors one
 	// dtype.
@@ -63,6 +65,10 @@ type Options struct {
 	// Tuning is what the repository says of itself; see Tuned, which applies its
 	// rules.
 	Tuning Tuning
+	// Project is what is known of the rest of the repository; nil if nothing is,
+	// and then each file is judged by itself. Where it holds files of the change,
+	// the change's texts count.
+	Project *project.Index
 	// Cache, if not nil, makes further runs with the same rules cheap.
 	Cache *Cache
 }

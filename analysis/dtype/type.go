@@ -149,6 +149,25 @@ func (t Type) Alternatives() []Type {
 	return out
 }
 
+// A Part is what takes part in the promotion that one alternative is.
+type Part struct {
+	Exact   DType // None if no exact dtype takes part
+	Default bool
+	Roots   []*Root
+}
+
+// Parts returns what each alternative is made of, nil if one is unknown.
+func (t Type) Parts() []Part {
+	if !t.Known() {
+		return nil
+	}
+	out := make([]Part, len(t.alts))
+	for i, a := range t.alts {
+		out[i] = Part{Exact: a.exact, Default: a.deflt, Roots: a.roots}
+	}
+	return out
+}
+
 // Equal reports whether both hold the same alternatives.
 func (t Type) Equal(u Type) bool { return slices.EqualFunc(t.alts, u.alts, alt.equal) }
 

@@ -117,7 +117,7 @@ func (e *evaluator) promised(text string, v *Value, depth int) *Value {
 	case "np.ndarray", "numpy.ndarray", "ndarray":
 		return &Value{Kind: KindArray, DType: dtype.Of(v.root), At: v.At, How: HowParam, Op: v.Op, file: e.file}
 	case "dict", "Dict":
-		return &Value{Kind: KindDict}
+		return &Value{Kind: KindDict, root: v.root}
 	}
 	head, inner, ok := strings.Cut(text, "[")
 	if !ok || !strings.HasSuffix(inner, "]") || depth > 4 {
@@ -159,7 +159,7 @@ func (e *evaluator) promised(text string, v *Value, depth int) *Value {
 		}
 		return &Value{Kind: KindSequence, Elem: el}
 	case "Dict", "dict", "Mapping":
-		return &Value{Kind: KindDict}
+		return &Value{Kind: KindDict, root: v.root}
 	}
 	return nil
 }

@@ -153,11 +153,16 @@ func (e *evaluator) unpack(targets []python.Expr, v *Value, s python.Stmt) {
 			return
 		}
 	}
-	for _, t := range targets {
+	for i, t := range targets {
 		item := e.iterate(v, t)
 		if item.Kind == KindUnknown || item.Kind == KindOpen {
 			// Each target is a definition of its own.
+			of := v.symbol()
+			if v.Kind == KindSequence {
+				of = item.symbol()
+			}
 			item = e.open(t, e.file.Text(t.Pos()))
+			e.originates(item, Origin{Kind: OriginItem, Of: of, Index: i})
 		}
 		if st, ok := t.(*python.Starred); ok {
 			e.bind(st.X, &Value{Kind: KindSequence, Elem: item}, s)
@@ -176,6 +181,9 @@ func (e *evaluator) open(at python.Node, name string) *Value {
 	return &Value{Kind: KindOpen, At: at, root: e.rootAt(at, name, dtype.Open), How: HowOther, file: e.file}
 }
 
+// itemNode is an item of an iterable as a key of roots, beside the iterable.
+type itemNode struct{ python.Node }
+
 // iterate returns an element of an iterable.
 func (e *evaluator) iterate(v *Value, at python.Node) *Value {
 	switch v.Kind {
@@ -187,7 +195,9 @@ func (e *evaluator) iterate(v *Value, at python.Node) *Value {
 	case KindDict:
 		return &Value{Kind: KindString}
 	}
-	return e.open(at, e.file.Text(at.Pos()))
+	item := e.open(itemNode{at}, e.file.Text(at.Pos()))
+	e.originates(item, Origin{Kind: OriginItem, Of: v.symbol(), Index: -1})
+	return item
 }
 
 func (v *Value) reranked(r dtype.Rank) *Value {

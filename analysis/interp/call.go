@@ -63,6 +63,13 @@ func (e *evaluator) call(x *python.Call) *Value {
 	if e.depth > 200 {
 		return unknown()
 	}
+	v := e.called(x, fn, a)
+	e.calls(x, fn, a, v)
+	return v
+}
+
+// called is the value of a call.
+func (e *evaluator) called(x *python.Call, fn *Value, a *args) *Value {
 	switch fn.Kind {
 	case KindLibrary:
 		return e.libraryCall(x, fn.Name, a)
@@ -369,6 +376,9 @@ type paramNode struct{ python.Span }
 // annotated returns the value that an annotation promises for a name.
 func (e *evaluator) annotated(ann python.Expr, name string, at python.Node) *Value {
 	v := &Value{Kind: KindOpen, At: at, root: e.rootAt(at, name, dtype.Open), How: HowParam, Op: name, file: e.file}
+	if _, ok := at.(paramNode); ok {
+		e.originates(v, Origin{Kind: OriginParam, Scope: e.frame.scope, Name: name})
+	}
 	if ann == nil {
 		return v
 	}

@@ -15,6 +15,7 @@ func (e *evaluator) classDef(s *python.ClassDef) {
 	c := &Class{Name: name, Def: s, Methods: map[string]*Function{}, Attrs: map[string]*Value{}, Set: map[string]bool{}, roots: map[string]*dtype.Root{}}
 	c.scope = &Scope{Name: name, Class: c, Parent: e.frame.scope}
 	c.self = &Value{Kind: KindInstance, Class: c, At: s, How: HowParam}
+	e.outward.classes = append(e.outward.classes, c)
 	for _, a := range s.Args {
 		v := e.expr(a.Value)
 		if a.Name != "" || a.Star > 0 {
@@ -217,6 +218,7 @@ func (c *Class) root(e *evaluator, name string, class dtype.RootClass) *dtype.Ro
 	}
 	r := e.newRoot("self."+name, class)
 	c.roots[name] = r
+	e.outward.origins[r] = Origin{Kind: OriginAttr, Class: c, Name: name}
 	return r
 }
 

@@ -54,7 +54,9 @@ type evaluator struct {
 	// the paths that it does not refuse; nil if it refuses none or all.
 	survivors []dtype.Type
 	// uses are the operands by operation; nil if nobody asks for them.
-	uses map[python.Node][]Use
+	uses     map[python.Node][]Use
+	outward  outward
+	imported func(ref string) *Value // Options.Imported, may be nil
 	// scopeNames are the names in scope while the variables are scopeRoot.
 	scopeRoot  *binding
 	scopeNames map[string]*Value
@@ -70,7 +72,7 @@ func Eval(tree *python.File, opts Options) *Facts {
 	e := &evaluator{
 		file: tree, facts: &Facts{Tree: tree, Values: map[python.Expr]*Value{}}, ops: map[python.Node]*Op{}, roots: map[python.Node]*dtype.Root{},
 		assigned: map[python.Node]map[string]int{}, funcs: map[*python.FuncDef]*Function{}, lambdas: map[*python.Lambda]*Function{}, globals: map[string]*Value{}, steps: steps, deflt: dtype.Default,
-		raises: map[python.Node]*Raise{}, stop: opts.Stop,
+		raises: map[python.Node]*Raise{}, stop: opts.Stop, outward: newOutward(), imported: opts.Imported,
 	}
 	if opts.Uses {
 		e.uses = map[python.Node][]Use{}
@@ -117,6 +119,7 @@ func Eval(tree *python.File, opts Options) *Facts {
 		return p.Start < q.Start || p.Start == q.Start && p.End < q.End
 	})
 	e.facts.Exhausted = e.steps <= 0
+	e.facts.Outward = e.outward.gather(e.module)
 	return e.facts
 }
 
@@ -467,6 +470,7 @@ func (e *evaluator) inScope() map[string]*Value {
 
 func (e *evaluator) importStmt(s *python.Import) {
 	for _, n := range s.Names {
+		e.outward.imports = append(e.outward.imports, Import{Module: s.Module, Name: n.Name, From: s.From})
 		switch {
 		case n.Name == "*":
 			continue
@@ -475,12 +479,12 @@ func (e *evaluator) importStmt(s *python.Import) {
 			if as == "" {
 				as = n.Name
 			}
-			e.frame.vars.set(as, e.library(canonical(s.Module+"."+n.Name)))
+			e.frame.vars.set(as, e.library(canonical(s.Module+"."+n.Name), member(s.Module, n.Name)))
 		case n.As != "":
-			e.frame.vars.set(n.As, &Value{Kind: KindLibrary, Name: canonical(n.Name)})
+			e.frame.vars.set(n.As, e.library(canonical(n.Name), n.Name))
 		default:
 			top, _, _ := strings.Cut(n.Name, ".")
-			e.frame.vars.set(top, &Value{Kind: KindLibrary, Name: canonical(top)})
+			e.frame.vars.set(top, e.library(canonical(top), top))
 		}
 	}
 }
@@ -532,6 +536,7 @@ func (e *evaluator) funcDef(s *python.FuncDef, c *Class) *Function {
 		name = parent.Name + "." + name
 	}
 	fn.Scope = &Scope{Name: name, Def: s, Class: c, Parent: e.frame.scope}
+	e.outward.functions = append(e.outward.functions, fn)
 	for _, d := range s.Decorators {
 		switch text := e.file.Text(d.Pos()); {
 		case strings.HasPrefix(text, "triton.") || strings.Contains(text, "triton.jit") || strings.HasSuffix(text, "overload"):

@@ -284,6 +284,9 @@ func (e *evaluator) comprehension(x *python.Comp) *Value {
 	elem := e.expr(x.Elem)
 	e.frame.vars = saved
 	if x.Kind == "dict" {
+		if elem.Kind == KindOpen {
+			return e.copied(x, elem)
+		}
 		return &Value{Kind: KindDict, Elem: elem}
 	}
 	return &Value{Kind: KindSequence, Elem: elem}
@@ -306,7 +309,7 @@ func (e *evaluator) attribute(x *python.Attribute) *Value {
 		if t, ok := libraryDType(name); ok {
 			return &Value{Kind: KindDType, DType: t, Name: name}
 		}
-		return e.library(name)
+		return e.library(name, member(recv.Ref, x.Sel))
 	case KindTensor, KindOpen:
 		switch {
 		case x.Sel == "dtype":
@@ -341,6 +344,7 @@ func (e *evaluator) attribute(x *python.Attribute) *Value {
 		} else {
 			v.root = e.rootAt(x, e.file.Text(x.Pos()), dtype.Open)
 		}
+		e.originates(v, Origin{Kind: OriginMember, Of: recv.symbol(), Name: x.Sel})
 		return v
 	case KindArray, KindNumPy:
 		switch x.Sel {
@@ -475,9 +479,9 @@ func (e *evaluator) subscript(x *python.Subscript) *Value {
 		if recv.Elem != nil {
 			return recv.Elem
 		}
-		return e.item(x, idx)
+		return e.itemOf(recv, x, idx)
 	case KindUnknown, KindInstance, KindModule:
-		return e.item(x, idx)
+		return e.itemOf(recv, x, idx)
 	case KindOpen:
 		// batch["key"] is a definition of its own; x[..., :3] keeps the dtype.
 		if len(idx) == 1 && (idx[0].Kind == KindString || idx[0].Kind == KindOpen && !x.Tuple) {
@@ -488,11 +492,14 @@ func (e *evaluator) subscript(x *python.Subscript) *Value {
 						return v
 					}
 					v := &Value{Kind: KindOpen, At: x, How: HowAttr, root: e.newRoot(e.file.Text(x.Pos()), dtype.Open), file: e.file}
+					e.originates(v, Origin{Kind: OriginKey, Of: recv.symbol(), Name: idx[0].Text})
 					e.frame.vars.set(key, v)
 					return v
 				}
 			}
-			return e.open(x, e.file.Text(x.Pos()))
+			v := e.open(x, e.file.Text(x.Pos()))
+			e.originates(v, Origin{Kind: OriginKey, Of: recv.symbol(), Name: idx[0].Text}) // "" for any key
+			return v
 		}
 		if len(x.Index) == 1 && !x.Tuple {
 			if _, ok := x.Index[0].(*python.Slice); !ok && idx[0].Kind != KindTensor {
@@ -504,6 +511,9 @@ func (e *evaluator) subscript(x *python.Subscript) *Value {
 							return v
 						}
 						v := &Value{Kind: KindOpen, At: x, How: HowAttr, root: e.newRoot(e.file.Text(x.Pos()), dtype.Open), file: e.file}
+						if i, ok := smallInt(idx[0].Text); ok {
+							e.originates(v, Origin{Kind: OriginItem, Of: recv.symbol(), Index: i})
+						}
 						e.frame.vars.set(key, v)
 						return v
 					}

@@ -16,6 +16,10 @@ type Options struct {
 	Stop bool
 	// Uses asks for Facts.Uses.
 	Uses bool
+	// Imported returns what another file binds to a name, as far as that is a
+	// constant: "configs.DTYPE", relative names with their dots. Nil, and a nil
+	// result, mean that nothing is known.
+	Imported func(ref string) *Value
 }
 
 // Facts is what the evaluator found in one file.
@@ -46,6 +50,9 @@ type Facts struct {
 	Uses []Use
 	// Exhausted says that the budget ran out; what was not evaluated is silent.
 	Exhausted bool
+	// Outward is what the file shows to the other files of its repository, and
+	// what it takes from them.
+	Outward
 }
 
 // Assigned is one assignment to a name and the value that it got.

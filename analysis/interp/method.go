@@ -46,6 +46,12 @@ func isTensorMethod(name string) bool {
 }
 
 func (e *evaluator) methodCall(x *python.Call, m *Value, a *args) *Value {
+	v := e.methodOf(x, m, a)
+	e.casts(x, m, a, v)
+	return v
+}
+
+func (e *evaluator) methodOf(x *python.Call, m *Value, a *args) *Value {
 	recv := m.Recv
 	at, _ := x.Func.(*python.Attribute)
 	var recvExpr python.Expr
@@ -361,10 +367,13 @@ func (e *evaluator) store(t *python.Subscript, v *Value, s python.Stmt) {
 		idx[i] = e.expr(x)
 	}
 	e.useStore(t, recv, s, v)
+	if len(idx) == 1 && idx[0].Kind == KindString && idx[0].Known {
+		e.fills(s, idx[0].Text, v)
+	}
 	if recv.Kind == KindDict {
 		if len(idx) == 1 && idx[0].Kind == KindString && idx[0].Known {
 			if path, ok := dotted(t.X); ok {
-				n := &Value{Kind: KindDict, Fields: map[string]*Value{}}
+				n := &Value{Kind: KindDict, Fields: map[string]*Value{}, root: recv.root}
 				for k, f := range recv.Fields {
 					n.Fields[k] = f
 				}

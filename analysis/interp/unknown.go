@@ -70,8 +70,23 @@ func (e *evaluator) item(x *python.Subscript, idx []*Value) *Value {
 	return e.open(x, e.file.Text(x.Pos()))
 }
 
-// library is a name of a library, or the value of a constant there.
-func (e *evaluator) library(name string) *Value {
+// itemOf is item, with where it comes from.
+func (e *evaluator) itemOf(recv *Value, x *python.Subscript, idx []*Value) *Value {
+	v := e.item(x, idx)
+	if len(idx) == 1 && !x.Tuple && (idx[0].Kind == KindString || idx[0].Kind == KindOpen) {
+		e.originates(v, Origin{Kind: OriginKey, Of: recv.symbol(), Name: idx[0].Text})
+	}
+	return v
+}
+
+// library is a name of a library or of another file, or the value of a constant
+// there; ref is the name as the file writes it.
+func (e *evaluator) library(name, ref string) *Value {
+	if e.imported != nil && !ownLibrary(name) {
+		if v := e.imported(ref); v != nil {
+			return v
+		}
+	}
 	switch name {
 	case "math.pi", "math.e", "math.inf", "math.nan", "math.tau", "numpy.pi", "numpy.inf", "numpy.nan", "numpy.e", "torch.pi", "torch.inf", "torch.nan":
 		return e.pyFloat()
@@ -87,7 +102,7 @@ func (e *evaluator) library(name string) *Value {
 			return e.pyFloat()
 		}
 	}
-	return &Value{Kind: KindLibrary, Name: name}
+	return &Value{Kind: KindLibrary, Name: name, Ref: ref}
 }
 
 // boolOp is X and Y, X or Y. What stands before "or" is not None behind it.
@@ -136,6 +151,7 @@ func (e *evaluator) dict(x *python.Dict) *Value {
 			}
 		} else if k := e.expr(it.Key); k.Kind == KindString && k.Known {
 			v.Fields[k.Text] = val
+			e.fills(it.Value, k.Text, val)
 		}
 		if whole {
 			any = joinValues(any, val)
@@ -185,6 +201,9 @@ func (e *evaluator) dictMethod(x *python.Call, recv *Value, recvExpr python.Expr
 		}
 		if v == nil {
 			v = e.open(x, e.file.Text(x.Pos()))
+			if key != nil && key.Known {
+				e.originates(v, Origin{Kind: OriginKey, Of: recv.root, Name: key.Text})
+			}
 		}
 		if other, _ := a.arg(1, "default"); other != nil {
 			return joinValues(v, other)
@@ -199,6 +218,7 @@ func (e *evaluator) dictMethod(x *python.Call, recv *Value, recvExpr python.Expr
 		el := recv.Elem
 		if el == nil {
 			el = e.open(x, e.file.Text(x.Pos()))
+			e.originates(el, Origin{Kind: OriginValue, Of: recv.root})
 		}
 		if name == "items" {
 			el = &Value{Kind: KindSequence, Elems: []*Value{{Kind: KindString}, el}}

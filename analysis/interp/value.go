@@ -49,7 +49,10 @@ type Value struct {
 	Recv   *Value            // KindMethod
 	Func   *Function
 	Class  *Class
-	Maybe  bool // may also be None
+	Maybe  bool   // may also be None
+	Ref    string // KindLibrary: the imported name as it is written, with the dots of a relative import
+	// Outside says what another file has to do with a value that was imported.
+	Outside []Place
 
 	// Where the value comes from: the expression that made it, what that
 	// expression did, and the values it was made from.

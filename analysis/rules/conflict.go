@@ -20,6 +20,7 @@ const (
 	byRootOnly                 // the same without a local sign
 	bySibling                  // the other operands of the call are cast, this one is not
 	byGeometry                 // a matrix of its own dtype meets homogeneous points
+	byContract                 // other places of the repository fix both dtypes
 )
 
 func (v evidence) confidence() analysis.Confidence {
@@ -59,6 +60,10 @@ type conflict struct {
 	// upstream are operations that keep's value comes from, as far as they
 	// are themselves operations of interest.
 	upstream []python.Span
+	// because is what other places of the repository say, kept and other what
+	// they say of the two operands; these only with byContract.
+	because     []analysis.Reason
+	kept, other side
 }
 
 // conflicts finds the refusing operations of a file whose operands differ.
@@ -142,16 +147,42 @@ func (f *finder) pair(op *interp.Op, a, b interp.Operand, covered bool) []confli
 			return nil
 		}
 	}
+	k := f.contract(a, b)
 	if rel == dtype.Differ {
 		c := conflict{op: op, evidence: byProof}
 		c.keep, c.odd = f.direction(op, a, b)
 		c.part = c.odd.Value
 		f.blame(&c)
+		if len(k.because) > 0 { // the proof is another file's
+			c.evidence, c.because = byContract, k.because
+			c.kept, c.other = side{t: c.keep.Value.DType}, side{t: c.odd.Value.DType}
+		}
 		return []conflict{c}
 	}
 	if strings.HasSuffix(op.Name, "Norm") || strings.HasSuffix(op.Name, "_norm") {
 		return nil // float32 norms beside half activations are a choice
 	}
+	if k.relation == dtype.Same && !widened(a.Value, 12) && !widened(b.Value, 12) {
+		return nil // whatever they are, they agree; and not since one was widened
+	}
+	out := f.alone(op, a, b)
+	if k.relation != dtype.Differ {
+		return out
+	}
+	likely := false
+	for i := range out {
+		if out[i].evidence != byRootOnly {
+			likely, out[i].because = true, k.because
+		}
+	}
+	if c, ok := f.fixed(op, a, b, k); ok && !likely {
+		return []conflict{c}
+	}
+	return out
+}
+
+// alone compares two operands by what the file itself shows.
+func (f *finder) alone(op *interp.Op, a, b interp.Operand) []conflict {
 	var out []conflict
 	if g, ok := f.geometry(op, a, b); ok {
 		out = append(out, g)
@@ -174,7 +205,7 @@ func (f *finder) pair(op *interp.Op, a, b interp.Operand, covered bool) []confli
 	if len(out) > 0 && c.make == nil {
 		return out
 	}
-	if s := f.localSign(&c); s != nil {
+	if s := f.localSign(&c); s != nil && !f.vetoed(&c) {
 		c.evidence, c.sign = byRoot, s
 	}
 	return append(out, c)

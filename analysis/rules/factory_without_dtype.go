@@ -41,6 +41,9 @@ meets it inside an autocast region.
 			if k, ok := c.keep.Value.DType.Exact(); ok {
 				d = k
 			}
+			if k, ok := one(c.kept.t); ok {
+				d = k
+			}
 			fix, like := factoryFix(p, &c)
 			keep := named(p, c.keep)
 			if like != "" {

@@ -425,6 +425,41 @@ func floatForm(p *analysis.Pass, c *conflict, all []conflict) []analysis.Form {
 	return []analysis.Form{{Title: "If these pixels feed a loss: float32 through the division", First: first, Last: last, Lines: lines}}
 }
 
+// productForm is the float32 form of one product that other files make mixed,
+// shown as code: both operands in float32, whatever autocast says.
+func productForm(p *analysis.Pass, c *conflict) []analysis.Form {
+	s := statement(c.op)
+	first, last := p.Tree.Lines(s)
+	indent := p.Tree.Text(python.Span{Start: p.Tree.LineSpan(first).Start, End: s.Start})
+	reference, ok := path(base(c.keep.Expr))
+	if !ok || c.op.Kind != interp.OpRefuses || strings.TrimSpace(indent) != "" || last-first > 12 || c.op.Autocast.State != interp.AutocastNone {
+		return nil
+	}
+	switch c.op.Stmt.(type) {
+	case *python.Assign, *python.Return:
+	default:
+		return nil
+	}
+	edits := append(castEdit(p, c.keep.Expr, ".to(dtype)"), castEdit(p, c.odd.Expr, ".to(dtype)")...)
+	sort.Slice(edits, func(i, j int) bool { return edits[i].Span.Start < edits[j].Span.Start })
+	text, at := "", p.Tree.LineSpan(first).Start
+	for _, e := range edits {
+		if e.Span.Start < at || e.Span.End > s.End {
+			return nil
+		}
+		text += p.Tree.Source[at:e.Span.Start] + e.New
+		at = e.Span.End
+	}
+	lines := []string{
+		indent + fmt.Sprintf("with torch.autocast(%s.device.type, enabled=False):  # autocast would make it half again", reference),
+		indent + fmt.Sprintf("    dtype = torch.promote_types(%s.dtype, torch.float32)  # float64 stays float64", reference),
+	}
+	for _, l := range strings.Split(strings.TrimRight(text+p.Tree.Source[at:p.Tree.LineSpan(last).End], "\r\n"), "\n") {
+		lines = append(lines, "    "+strings.TrimSuffix(l, "\r"))
+	}
+	return []analysis.Form{{Title: "If it needs float32's digits: the product in float32", First: first, Last: last, Lines: lines}}
+}
+
 // directlyFrom is comesFrom with no other product on the way.
 func directlyFrom(v *interp.Value, at python.Node) bool {
 	for i := 0; i < 40 && v != nil; i++ {

@@ -35,8 +35,12 @@ numbers and 0-dim values; for x[i] += v; and where the kind of index is unknown.
 			if len(c.op.Operands) > 0 && sameOperand(c.odd, c.op.Operands[0]) {
 				to, value = c.odd, c.keep
 			}
-			message := fmt.Sprintf("%s is %s, and %s is %s. An indexed write does not cast", named(p, to), knownWords(to.Value.DType), named(p, value), knownWords(value.Value.DType))
-			if c.evidence == byProof {
+			toType, valueType := c.types()
+			if sameOperand(to, c.odd) {
+				toType, valueType = valueType, toType
+			}
+			message := fmt.Sprintf("%s is %s, and %s is %s. An indexed write does not cast", named(p, to), knownWords(toType), named(p, value), knownWords(valueType))
+			if c.evidence == byProof || c.evidence == byContract {
 				message += ": " + stops(&c, d, "here")
 			} else {
 				message += fmt.Sprintf("; with %s in play %s", d, stops(&c, d, "here"))

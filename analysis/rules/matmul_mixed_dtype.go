@@ -22,7 +22,8 @@ other is that of a parameter or attribute, and the function shows that it varies
 (likely); the other operands of the call are cast to one dtype and this one is
 not (likely); or homogeneous points meet a matrix that is used as nothing else,
 in code that uses half precision: a camera or a pose keeps float32 when the
-points are half (likely).
+points are half (likely). Where other files fix both dtypes (a data set fills the
+key with float32, a script casts the model), likely as well.
 
 Fix: the operand that is not the activation is cast to the activation's dtype; a
 module's input to its weight's. For projections a float32 form is shown as well,
@@ -56,6 +57,8 @@ for two values of unknown dtype, and for norms kept in float32.
 				message = fmt.Sprintf("%s is cast to %s, %s is not: it keeps %s. Where they differ, %s", capital(keep), knownWords(castType(&c)), odd, knownWords(c.odd.Value.DType), stops(&c, d, "here"))
 			case byGeometry:
 				message = geometryMessage(p, &c, d)
+			case byContract:
+				message = contractMessage(p, &c, keep, odd)
 			default:
 				message = fmt.Sprintf("%s is %s; %s has the dtype that it is given. With %s in %s, %s", capital(odd), knownWords(c.odd.Value.DType), keep, keep, d, stops(&c, d, "here"))
 				if c.op.Kind == interp.OpModule && c.keep.Name == "weight" {
@@ -66,8 +69,11 @@ for two values of unknown dtype, and for norms kept in float32.
 				Confidence: c.evidence.confidence(), At: statement(c.op), Scope: scopeName(&c),
 				Message: message, Because: because(p, &c), Fix: castFix(p, &c), Ops: operations(&c),
 			}
-			if c.evidence == byGeometry {
+			switch c.evidence {
+			case byGeometry:
 				f.Forms = floatForm(p, &c, all)
+			case byContract:
+				f.Forms = productForm(p, &c)
 			}
 			p.Report(f)
 		}
@@ -91,6 +97,28 @@ func geometryMessage(p *analysis.Pass, c *conflict, d dtype.DType) string {
 		m += fmt.Sprintf("A camera or a pose usually stays float32; with %s in %s %s", keep, d, stops(c, d, "here"))
 	}
 	return m + fmt.Sprintf("\n\nThe cast ends the crash and runs the product in %s, which moves projected pixels by about one. If they feed a loss, use the float32 form.", d)
+}
+
+// contractMessage is the message for dtypes that other files fix.
+func contractMessage(p *analysis.Pass, c *conflict, keep, odd string) string {
+	kept, other := c.types()
+	d, _ := one(kept)
+	m := fmt.Sprintf("%s is %s%s; %s is %s%s. %s", capital(keep), knownWords(kept), since(p, c.kept), odd, knownWords(other), since(p, c.other), stops(c, d, "here"))
+	if c.op.Kind == interp.OpRefuses && d.Half() {
+		m += fmt.Sprintf("\n\nThe cast ends the crash and computes in %s. If the values need more digits (a camera, positions, a loss), compute in float32.", d)
+	}
+	return m
+}
+
+// since names the place that fixes a dtype, " (`train.py:29`)", "" if it is the
+// file's own business.
+func since(p *analysis.Pass, s side) string {
+	for _, r := range s.because {
+		if r.Path != p.Path {
+			return fmt.Sprintf(" (%s)", code(fmt.Sprintf("%s:%d", r.Path, r.Line)))
+		}
+	}
+	return ""
 }
 
 // castType is the dtype that the siblings are cast to.

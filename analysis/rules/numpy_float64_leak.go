@@ -30,7 +30,7 @@ float64 tensors that meet only their like.
 				continue
 			}
 			confidence := c.evidence.confidence()
-			if c.evidence != byProof {
+			if c.evidence != byProof && c.evidence != byContract {
 				confidence = analysis.Possible
 			}
 			d := exampleDType(p)

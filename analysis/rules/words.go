@@ -68,7 +68,13 @@ func pytorchSays(c *conflict, d dtype.DType) string {
 		if c.evidence == byGeometry && sameOperand(o, c.odd) {
 			return dtype.Float32.ScalarType()
 		}
-		if x := in(o.Value.DType, d); x != dtype.None {
+		t := o.Value.DType
+		if c.evidence == byContract {
+			if t = c.kept.t; sameOperand(o, c.odd) {
+				t = c.other.t
+			}
+		}
+		if x := in(t, d); x != dtype.None {
 			return x.ScalarType()
 		}
 		return ""
@@ -219,7 +225,7 @@ func because(p *analysis.Pass, c *conflict) []analysis.Reason {
 	add := func(rs ...analysis.Reason) {
 		for _, r := range rs {
 			for _, o := range out {
-				if o.Line == r.Line && o.Text == r.Text {
+				if o.Path == r.Path && o.Line == r.Line && o.Text == r.Text {
 					r.Text = ""
 				}
 			}
@@ -250,7 +256,8 @@ func because(p *analysis.Pass, c *conflict) []analysis.Reason {
 		}
 		add(p.Reason(c.sign.Pos(), text))
 	}
-	if c.evidence != byProof {
+	add(c.because...)
+	if c.evidence != byProof && c.evidence != byContract {
 		if s, ok := bestSign(p.Signs); ok {
 			add(s)
 		}

@@ -119,7 +119,11 @@ func (o checkOptions) run(ctx context.Context, paths []string, stdin io.Reader, 
 	}
 
 	// The cache makes proving a suggestion cost one file, not all of them.
-	options := check.Options{Rules: o.rules, Deleted: deleted, Cache: check.NewCache()}.Tuned(settings.Tuning)
+	around, err := projectOf(ctx, tree, files)
+	if err != nil {
+		return err
+	}
+	options := check.Options{Rules: o.rules, Deleted: deleted, Project: around, Cache: check.NewCache()}.Tuned(settings.Tuning)
 	found := check.Run(ctx, files, options)
 	plan := suggestions.Propose(ctx, files, found, suggestions.Options{
 		CRLF: o.fix,

@@ -1,0 +1,336 @@
+package project
+
+import (
+	"bytes"
+	"compress/gzip"
+	"crypto/sha1"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/dtypebot/dtypebot/analysis/dtype"
+	"github.com/dtypebot/dtypebot/analysis/interp"
+	"github.com/dtypebot/dtypebot/analysis/python"
+)
+
+// Version is the version of what an encoded Index holds. A change of what a
+// Module says, of the evaluator included, is a new version: old indexes are
+// built again.
+const Version = 1
+
+// An Index is what is known of the Python files of one revision. It is a value:
+// whoever changes it makes a new one.
+type Index struct {
+	Version  int    `json:"version"`
+	Revision string `json:"revision,omitempty"` // the commit, "" for a folder
+	// Files are the Python files by path, with the hash of their blob.
+	Files map[string]string `json:"files"`
+	// Outlines tell what files are about that have no Module yet, by blob.
+	Outlines map[string]Outline `json:"outlines,omitempty"`
+	// Modules are the summaries by blob.
+	Modules map[string]*Module `json:"modules"`
+	// Half are the signs of half precision in configurations.
+	Half []interp.Place `json:"half,omitempty"`
+	// Torch is the version of PyTorch that pyproject.toml asks for, "" if none.
+	Torch string `json:"torch,omitempty"`
+	// Unread are the Python files that were left out, and why.
+	Unread []Unread `json:"unread,omitempty"`
+}
+
+// An Unread is a file that was left out.
+type Unread struct {
+	Path   string `json:"path"`
+	Reason string `json:"reason"`
+}
+
+// NewIndex returns an index without files.
+func NewIndex() *Index {
+	return &Index{Version: Version, Files: map[string]string{}, Outlines: map[string]Outline{}, Modules: map[string]*Module{}}
+}
+
+// Encode writes an index down, compressed.
+func (ix *Index) Encode() ([]byte, error) {
+	var b bytes.Buffer
+	w := gzip.NewWriter(&b)
+	if err := json.NewEncoder(w).Encode(ix); err != nil {
+		return nil, fmt.Errorf("encode the index: %w", err)
+	}
+	if err := w.Close(); err != nil {
+		return nil, fmt.Errorf("encode the index: %w", err)
+	}
+	return b.Bytes(), nil
+}
+
+// maxDecoded bounds what an encoded index may hold, in bytes.
+const maxDecoded = 512 << 20
+
+// Decode is Encode's inverse. An index of another version is an error.
+func Decode(data []byte) (*Index, error) {
+	r, err := gzip.NewReader(bytes.NewReader(data))
+	if err != nil {
+		return nil, fmt.Errorf("decode the index: %w", err)
+	}
+	ix := NewIndex()
+	ix.Version = 0
+	if err := json.NewDecoder(io.LimitReader(r, maxDecoded)).Decode(ix); err != nil {
+		return nil, fmt.Errorf("decode the index: %w", err)
+	}
+	if ix.Version != Version {
+		return nil, fmt.Errorf("decode the index: it is of version %d, not %d", ix.Version, Version)
+	}
+	return ix, nil
+}
+
+// Summary parses, evaluates and summarises one file. A file that cannot be
+// parsed, or that is too much work, has none.
+func Summary(source string) (m *Module, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			m, err = nil, fmt.Errorf("summarise: %v", p)
+		}
+	}()
+	tree, err := python.Parse(source)
+	if err != nil {
+		return nil, err
+	}
+	facts := interp.Eval(tree, interp.Options{})
+	if facts.Exhausted {
+		return nil, errors.New("too much work to evaluate")
+	}
+	return Summarise(facts), nil
+}
+
+// Blob is the hash that git gives to a text.
+func Blob(text string) string {
+	h := sha1.New()
+	fmt.Fprintf(h, "blob %d\x00", len(text))
+	io.WriteString(h, text) //nolint:errcheck // a hash takes everything
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+// A Linked is a revision whose files are linked with each other.
+type Linked struct{ l *linker }
+
+// Link links the files of an index, which may be nil, with some of them replaced
+// or added by path.
+func Link(ix *Index, changed map[string]*Module) *Linked {
+	all := map[string]*Module{}
+	if ix != nil {
+		for p, hash := range ix.Files {
+			if m := ix.Modules[hash]; m != nil {
+				all[p] = m
+			}
+		}
+	}
+	for p, m := range changed {
+		if m == nil {
+			delete(all, p)
+			continue
+		}
+		all[p] = m
+	}
+	l := newLinker(all)
+	if ix != nil {
+		l.half = ix.Half
+	}
+	return &Linked{l}
+}
+
+// A Contract is what other places of the repository say of a root.
+type Contract struct {
+	// Type is the dtype that all of them agree on, Unknown if they do not.
+	Type dtype.Type
+	Rank dtype.Rank
+	Why  []interp.Place
+	// Passed is what single callers pass to a parameter.
+	Passed []Passed
+}
+
+// A Passed is what one caller passes to a parameter.
+type Passed struct {
+	Type dtype.Type
+	Why  []interp.Place
+}
+
+// A Covered says which functions of a file some caller reaches under autocast.
+type Covered struct {
+	all   bool
+	names map[string]bool
+}
+
+// Has reports whether a function, by qualified name, may run under autocast.
+func (c Covered) Has(scope string) bool { return c.all || c.names[scope] }
+
+// Contracts returns what the other files, and the callers in the file itself,
+// say of the roots of a file, and which of its functions may run under
+// autocast. The file must be one that was linked with the same text.
+func (k *Linked) Contracts(file string, facts *interp.Facts) (map[*dtype.Root]Contract, Covered) {
+	out := map[*dtype.Root]Contract{}
+	l := k.l
+	linked := l.at[file]
+	if linked == nil {
+		return out, Covered{}
+	}
+	// The roots of these facts get numbers in a summary of their own.
+	b := summarise(facts)
+	roots := make([]*dtype.Root, 0, len(facts.Origins))
+	for r := range facts.Origins {
+		roots = append(roots, r)
+	}
+	slices.SortFunc(roots, func(a, b *dtype.Root) int { return a.ID - b.ID })
+	for _, r := range roots {
+		b.root(r)
+	}
+	own := linked.m
+	linked.m = b.m
+	defer func() { linked.m = own }()
+	for _, r := range roots {
+		l.hops = 0
+		n := l.rootType(linked, b.roots[r], nil)
+		c := Contract{Type: n.t, Rank: n.rank, Why: short(n.why)}
+		if o := b.m.Roots[b.roots[r]-1]; o.Kind == interp.OriginParam {
+			for _, p := range l.passed(definition{linked, o.In}, o.Name) {
+				if p.ok() {
+					c.Passed = append(c.Passed, Passed{p.t, short(p.why)})
+				}
+			}
+		}
+		if c.Type.Empty() {
+			c.Type = dtype.Unknown
+		}
+		if c.Type.Known() || len(c.Passed) > 0 {
+			out[r] = c
+		}
+	}
+	covered := Covered{all: l.allCovered, names: map[string]bool{}}
+	for d := range l.covered {
+		if d.u == linked {
+			covered.names[d.name] = true
+		}
+	}
+	return out, covered
+}
+
+// Imported returns what the name behind a reference of a file is bound to, as
+// far as that is a constant, for interp.Options.
+func (k *Linked) Imported(file string) func(ref string) *interp.Value {
+	l := k.l
+	u := l.at[file]
+	if u == nil {
+		return nil
+	}
+	return func(ref string) *interp.Value {
+		l.hops = 0
+		t := l.imported(u, ref, 0)
+		if t.kind != aValue || t.u == u {
+			return nil
+		}
+		return l.constant(t)
+	}
+}
+
+// maxWhy bounds the steps of one chain.
+const maxWhy = 6
+
+// short is a chain without its middle: where a dtype is made and where it
+// arrives say the most.
+func short(why []interp.Place) []interp.Place {
+	why = unique(why)
+	if len(why) <= maxWhy {
+		return why
+	}
+	return append(slices.Clone(why[:maxWhy-1]), why[len(why)-1])
+}
+
+// unique drops steps that were said.
+func unique(why []interp.Place) (out []interp.Place) {
+	for _, p := range why {
+		if !slices.Contains(out, p) {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// Constants reports whether a file imports from a file of the repository that
+// binds constants.
+func (k *Linked) Constants(file string) bool {
+	l := k.l
+	u := l.at[file]
+	if u == nil {
+		return false
+	}
+	if u.constants == 0 {
+		u.constants = 1
+		for _, i := range u.m.Imports {
+			ref := i.Name
+			if i.From {
+				ref = i.Module
+			}
+			l.hops = 0
+			t := l.imported(u, ref, 0)
+			if i.From && t.kind == aModule {
+				if n := l.inModule(t.u, t.name, i.Name, 0); n.kind != aModule && (n.u == nil || n.kind == aFunction || n.kind == aClass) {
+					continue
+				} else if n.kind == aModule {
+					t = n
+				}
+			}
+			if t.kind == aModule && t.u != nil && t.u.bindsConstants() {
+				u.constants = 2
+			}
+		}
+	}
+	return u.constants == 2
+}
+
+// bindsConstants reports whether a module binds dtypes, tensors or settings.
+func (u *unit) bindsConstants() bool {
+	for _, s := range u.m.Names {
+		switch s.Kind {
+		case interp.KindDType, interp.KindTensor, interp.KindArray, interp.KindInstance:
+			return true
+		case interp.KindLibrary: // a package may hand a constant on
+			if path.Base(u.path) == "__init__.py" && !strings.HasPrefix(s.Name, "torch") && !strings.HasPrefix(s.Name, "numpy") {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// Signs returns the signs of half and double precision of the repository but for
+// some files.
+func (k *Linked) Signs(but map[string]bool) (half, double []interp.Place) {
+	for _, u := range k.l.units {
+		if !but[u.path] {
+			half = append(half, places(u.path, u.m.Half, !u.off)...)
+			double = append(double, places(u.path, u.m.Double, true)...)
+		}
+	}
+	return append(half, k.l.half...), double
+}
+
+// constant is a value of another file, nil if it is none that is known here.
+func (l *linker) constant(t thing) *interp.Value {
+	s := t.shape
+	v := &interp.Value{Kind: s.Kind, Rank: s.Rank}
+	switch s.Kind {
+	case interp.KindDType, interp.KindTensor, interp.KindArray:
+		k := l.typeOf(t.u, s, t.env)
+		if !k.ok() {
+			return nil
+		}
+		v.DType, v.Outside = k.t, k.why
+	case interp.KindString:
+		v.Text, v.Known = s.Text, s.Text != ""
+	default:
+		return nil
+	}
+	return v
+}

@@ -1,0 +1,212 @@
+package project
+
+import (
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/dtypebot/dtypebot/analysis/interp"
+)
+
+// An Outline says what a file is about as far as a glance shows.
+type Outline struct {
+	Imports []interp.Import `json:"imports,omitempty"`
+	Keys    []string        `json:"keys,omitempty"` // constant keys of dictionaries
+	Torch   bool            `json:"torch,omitempty"`
+}
+
+var (
+	importLine = regexp.MustCompile(`(?m)^[ \t]*(?:from[ \t]+([.\w]+)[ \t]+import[ \t]+(\([^)]*\)|[^\n#]*)|import[ \t]+([^\n#]*))`)
+	keyWord    = regexp.MustCompile(`["']([A-Za-z_]\w{1,39})["']\s*[:\]]`)
+	word       = regexp.MustCompile(`\w+`)
+)
+
+// Glance returns the outline of a text without parsing it.
+func Glance(source string) Outline {
+	var o Outline
+	for _, m := range importLine.FindAllStringSubmatch(source, -1) {
+		if m[1] != "" {
+			for _, name := range strings.Split(strings.Trim(m[2], "()"), ",") {
+				if name = strings.TrimSpace(name); name == "*" {
+					o.Imports = append(o.Imports, interp.Import{Module: m[1], Name: name, From: true})
+				} else if w := word.FindString(name); w != "" {
+					o.Imports = append(o.Imports, interp.Import{Module: m[1], Name: w, From: true})
+				}
+			}
+			continue
+		}
+		for _, name := range strings.Split(m[3], ",") {
+			if name, _, _ = strings.Cut(strings.TrimSpace(name), " "); name != "" {
+				o.Imports = append(o.Imports, interp.Import{Name: name})
+			}
+		}
+	}
+	seen := map[string]bool{}
+	for _, m := range keyWord.FindAllStringSubmatch(source, -1) {
+		if !seen[m[1]] {
+			seen[m[1]] = true
+			o.Keys = append(o.Keys, m[1])
+		}
+	}
+	o.Torch = slices.ContainsFunc(o.Imports, func(i interp.Import) bool {
+		top, _, _ := strings.Cut(i.Module+i.Name, ".")
+		return strings.HasPrefix(top, "torch") || strings.HasPrefix(top, "numpy")
+	})
+	return o
+}
+
+// maxWanted bounds the files that one review asks for.
+const maxWanted = 400
+
+// Wants names the files whose summaries are missing in the index and would tell
+// something of the given files, by path with their texts: those that they
+// import, those that import them, those that fill the keys that they name, and
+// what these import. The nearest come first, at most 400.
+func Wants(files map[string]string, ix *Index) []string {
+	w := &wanting{ix: ix, outlines: map[string]Outline{}, seen: map[string]bool{}}
+	for p, hash := range ix.Files {
+		switch m := ix.Modules[hash]; {
+		case files[p] != "":
+		case m != nil:
+			w.outlines[p] = Outline{Imports: m.Imports}
+		default:
+			w.outlines[p] = ix.Outlines[hash]
+		}
+	}
+	keys := map[string]bool{}
+	for p, text := range files {
+		o := Glance(text)
+		w.outlines[p] = o
+		w.seen[p] = true
+		for _, k := range o.Keys {
+			keys[k] = true
+		}
+	}
+	w.index()
+	var near []string
+	for p := range files {
+		near = append(near, p)
+	}
+	slices.Sort(near)
+	near = append(w.forward(near), w.backward(near)...)
+	near = append(near, w.filling(keys)...)
+	for range 3 {
+		near = append(w.forward(near), w.backward(near)...)
+		if len(near) == 0 || len(w.out) >= maxWanted {
+			break
+		}
+	}
+	return w.out[:min(len(w.out), maxWanted)]
+}
+
+type wanting struct {
+	ix       *Index
+	outlines map[string]Outline
+	paths    []string            // sorted
+	by       map[string][]string // the files that import a module, by its last name
+	seen     map[string]bool
+	out      []string
+}
+
+// index notes who imports modules of which last name.
+func (w *wanting) index() {
+	w.by = map[string][]string{}
+	for p := range w.outlines {
+		w.paths = append(w.paths, p)
+	}
+	slices.Sort(w.paths)
+	for _, p := range w.paths {
+		for _, i := range w.outlines[p].Imports {
+			for _, name := range []string{last(i.Module), last(i.Name)} {
+				if list := w.by[name]; name != "" && (len(list) == 0 || list[len(list)-1] != p) {
+					w.by[name] = append(list, p)
+				}
+			}
+		}
+	}
+}
+
+// take adds a file unless it was seen, and reports whether it was new.
+func (w *wanting) take(p string) bool {
+	if w.seen[p] {
+		return false
+	}
+	w.seen[p] = true
+	if w.ix.Modules[w.ix.Files[p]] == nil {
+		w.out = append(w.out, p)
+	}
+	return true
+}
+
+// forward takes what files import.
+func (w *wanting) forward(list []string) (next []string) {
+	for _, p := range list {
+		for _, i := range w.outlines[p].Imports {
+			for _, q := range w.targets(p, i) {
+				if w.take(q) {
+					next = append(next, q)
+				}
+			}
+		}
+	}
+	return next
+}
+
+// targets are the files that an import may read.
+func (w *wanting) targets(p string, i interp.Import) (out []string) {
+	name := strings.TrimLeft(i.Module, ".")
+	dirs := []string{"src"}
+	for dir := path.Dir(p); ; dir = path.Dir(dir) {
+		dirs = append(dirs, dir)
+		if dir == "." || dir == "/" {
+			break
+		}
+	}
+	if dots := len(i.Module) - len(name); dots > 0 {
+		dir := path.Dir(p)
+		for range dots - 1 {
+			dir = path.Dir(dir)
+		}
+		dirs = []string{dir}
+	}
+	if !i.From {
+		name = i.Name
+	}
+	for _, dir := range dirs {
+		base := path.Join(dir, strings.ReplaceAll(name, ".", "/"))
+		for _, q := range []string{base + ".py", path.Join(base, "__init__.py"), path.Join(base, i.Name+".py"), path.Join(base, i.Name, "__init__.py")} {
+			if _, ok := w.outlines[q]; ok {
+				out = append(out, q)
+			}
+		}
+	}
+	return out
+}
+
+// backward takes the files that import given ones.
+func (w *wanting) backward(list []string) (next []string) {
+	for _, p := range list {
+		name := strings.TrimSuffix(path.Base(p), ".py")
+		if name == "__init__" {
+			name = path.Base(path.Dir(p))
+		}
+		for _, q := range w.by[name] {
+			if !w.seen[q] && slices.ContainsFunc(w.outlines[q].Imports, func(i interp.Import) bool { return slices.Contains(w.targets(q, i), p) }) && w.take(q) {
+				next = append(next, q)
+			}
+		}
+	}
+	return next
+}
+
+// filling takes the files that name one of the keys.
+func (w *wanting) filling(keys map[string]bool) (next []string) {
+	for _, p := range w.paths {
+		o := w.outlines[p]
+		if o.Torch && slices.ContainsFunc(o.Keys, func(k string) bool { return keys[k] }) && w.take(p) {
+			next = append(next, p)
+		}
+	}
+	return next
+}
