@@ -1,6 +1,7 @@
 package bot
 
 import (
+	"context"
 	"fmt"
 	"time"
 )
@@ -23,6 +24,9 @@ type Job struct {
 	Accepted     time.Time `json:"accepted"` // when the webhook was accepted, UTC
 	// Rerun says that a person asked for a new look at the same head.
 	Rerun bool `json:"rerun,omitempty"`
+	// Tried says that something may have been written for this job already: it,
+	// or its delivery, was worked on before. The queue sets it; it is not stored.
+	Tried bool `json:"-"`
 }
 
 // String names the pull request: owner/name#12.
@@ -54,3 +58,25 @@ func (r Retry) Error() string { return fmt.Sprintf("retry after %s: %v", r.After
 
 // Unwrap returns the cause.
 func (r Retry) Unwrap() error { return r.Err }
+
+// A Fence tells whether whoever works under a context still may: it returns nil
+// if the work is his at this moment, else why it is not. Work that was suspended
+// (a stopped process, a long pause) may have passed to somebody else without
+// having noticed.
+type Fence func(context.Context) error
+
+type fenceKey struct{}
+
+// WithFence returns a context whose work has a fence.
+func WithFence(ctx context.Context, f Fence) context.Context {
+	return context.WithValue(ctx, fenceKey{}, f)
+}
+
+// CheckFence asks the context's fence, as everyone has to do before writing. A
+// context without one is free to write until it ends.
+func CheckFence(ctx context.Context) error {
+	if f, ok := ctx.Value(fenceKey{}).(Fence); ok {
+		return f(ctx)
+	}
+	return context.Cause(ctx)
+}

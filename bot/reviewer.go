@@ -56,6 +56,9 @@ func (r *Reviewer) Review(ctx context.Context, job Job) (Posted, error) {
 	if err != nil {
 		return Posted{Calls: snapshot.Calls}, err
 	}
+	if err := CheckFence(ctx); err != nil {
+		return Posted{Calls: snapshot.Calls}, border("post the review of "+job.String(), err)
+	}
 	posted, err := r.GitHub.Post(ctx, snapshot, review)
 	posted.Calls = append(append([]string(nil), snapshot.Calls...), posted.Calls...)
 	if err != nil {
@@ -91,6 +94,9 @@ func (r *Reviewer) GiveUp(ctx context.Context, job Job, reason string) (Posted, 
 	snapshot, err := r.GitHub.State(ctx, job)
 	if err != nil {
 		return Posted{}, border("read "+job.String(), err)
+	}
+	if err := CheckFence(ctx); err != nil {
+		return Posted{Calls: snapshot.Calls}, border("say that "+job.String()+" could not be reviewed", err)
 	}
 	posted, err := r.GitHub.Post(ctx, snapshot, Excuse(snapshot, reason, r.Config))
 	posted.Calls = append(append([]string(nil), snapshot.Calls...), posted.Calls...)

@@ -57,6 +57,18 @@ func TestReview(t *testing.T) {
 			t.Errorf("calls %v, want %v", posted.Calls, want)
 		}
 	})
+	t.Run("stops before writing when the work is somebody else's", func(t *testing.T) {
+		g := &fakeGitHub{snapshot: snapshot}
+		r := bot.Reviewer{GitHub: g, Analyse: analyse}
+		gone := errors.New("lease lost")
+		ctx := bot.WithFence(t.Context(), func(context.Context) error { return gone })
+		if _, err := r.Review(ctx, job); !errors.Is(err, gone) || g.posted != nil {
+			t.Errorf("posted %v, %v", g.posted, err)
+		}
+		if _, err := r.GiveUp(ctx, job, "a reason"); !errors.Is(err, gone) || g.posted != nil {
+			t.Errorf("said of the end %v, %v", g.posted, err)
+		}
+	})
 	t.Run("does not analyse nothing", func(t *testing.T) {
 		g := &fakeGitHub{snapshot: bot.Snapshot{Job: job, Head: "h"}}
 		r := bot.Reviewer{GitHub: g, Analyse: func(context.Context, []analysis.File, check.Around) (check.Report, suggestions.Plan, error) {

@@ -350,12 +350,10 @@ func readSettings(snapshot *bot.Snapshot, pr *pullRequest, defaults *settingsTex
 }
 
 // first reports whether nothing can have been written for this head: the event
-// brings a new head, it came in while this process ran, and this process has
-// written nothing for it. Another process can have if GitHub delivers one event
-// twice over a restart; the cost is a second check run of the same name and
-// text, of which GitHub shows the newer.
+// brings a new head, it came in while this process ran, no process worked on it
+// before, and this one has written nothing for it.
 func (a *App) first(job bot.Job, head string) bool {
-	if job.Rerun || job.Accepted.Before(a.started) {
+	if job.Rerun || job.Tried || job.Accepted.Before(a.started) {
 		return false
 	}
 	if job.Event != "pull_request.opened" && job.Event != "pull_request.synchronize" {

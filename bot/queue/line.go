@@ -18,6 +18,8 @@ type item struct {
 	from string // the installation, as in the subject
 	job  bot.Job
 	bad  error // why the job could not be read
+	// again says that the message was given out before.
+	again bool
 }
 
 // A line holds the items that wait and those that run. At most one item per

@@ -68,6 +68,9 @@ type State interface {
 	HandBack(ctx context.Context, key string, job uint64, last string) error
 	// End forgets the tries.
 	End(ctx context.Context, key string) error
+	// Done reports whether MarkDone was called for the key in the last days.
+	Done(ctx context.Context, key string) (bool, error)
+	MarkDone(ctx context.Context, key string) error
 	// Hold runs fn while holding the lease of key; false if it is taken.
 	Hold(ctx context.Context, key string, fn func(context.Context)) (bool, error)
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"regexp"
 	"runtime/debug"
 	"strings"
 	"sync"
@@ -233,7 +234,7 @@ func (w *work) accept(msg jetstream.Msg) {
 		w.q.log.Error("read a message's metadata", "subject", msg.Subject(), "error", err)
 		return // delivered again when AckWait is over
 	}
-	it := &item{msg: msg, seq: meta.Sequence.Stream, key: msg.Subject()}
+	it := &item{msg: msg, seq: meta.Sequence.Stream, key: msg.Subject(), again: meta.NumDelivered > 1}
 	if parts := strings.Split(it.key, "."); len(parts) > 1 {
 		it.from = parts[1]
 	}
@@ -319,6 +320,7 @@ func (w *work) try(it *item) (outcome string) {
 			outcome = w.dead(it, attempts, last)
 			return
 		}
+		it.job.Tried = n > 1 || it.again || w.seen(it)
 		outcome = w.settle(ctx, it, n, last, w.call(ctx, it.job))
 	})
 	if err != nil {
@@ -329,6 +331,26 @@ func (w *work) try(it *item) (outcome string) {
 	}
 	return outcome
 }
+
+// seen reports whether the item's delivery was worked off before, by any
+// process. An embedded queue has only this one, which knows by itself.
+func (w *work) seen(it *item) bool {
+	if w.q.srv.Embedded() || it.job.Delivery == "" {
+		return false
+	}
+	book, cancel := w.book()
+	defer cancel()
+	done, err := w.q.state.Done(book, deliveryKey(it))
+	w.q.note(it, "look whether the delivery was worked off", err)
+	return done || err != nil
+}
+
+// deliveryKey is what a delivery's answer is remembered by.
+func deliveryKey(it *item) string {
+	return it.key + "." + keyChars.ReplaceAllString(it.job.Delivery, "_")
+}
+
+var keyChars = regexp.MustCompile(`[^A-Za-z0-9-]`)
 
 // call runs the handler; a panic is an error.
 func (w *work) call(ctx context.Context, job bot.Job) (err error) {
@@ -418,6 +440,9 @@ func (q *Queue) delay(n int) time.Duration {
 func (w *work) end(it *item) {
 	book, cancel := w.book()
 	defer cancel()
+	if !w.q.srv.Embedded() && it.job.Delivery != "" {
+		w.q.note(it, "remember the delivery", w.q.state.MarkDone(book, deliveryKey(it)))
+	}
 	w.q.note(it, "acknowledge", it.msg.DoubleAck(book))
 	w.q.note(it, "forget the tries", w.q.state.End(book, it.key))
 }
