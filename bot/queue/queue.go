@@ -96,6 +96,9 @@ type Options struct {
 	// after a bot.Retry with HandBack, and when the process ended before it
 	// returned; another error is logged.
 	Dead func(ctx context.Context, job bot.Job, reason string) error
+	// Step, if not nil, is called before and after each writing in a job's life,
+	// with names like "before put", for tests that end the process there.
+	Step func(point string)
 	// Admit is asked before each try how long the job's installation has to wait
 	// first, running being how many of its jobs run in this process. That is no
 	// try, and costs nothing. It must not block. nil never waits.
@@ -151,6 +154,9 @@ func Open(ctx context.Context, srv *Server, state State, o Options) (*Queue, err
 	}
 	if q.o.Observe == nil {
 		q.o.Observe = func(bot.Job, string, time.Duration) {}
+	}
+	if q.o.Step == nil {
+		q.o.Step = func(string) {}
 	}
 	def := func(d *time.Duration, value time.Duration) {
 		if *d == 0 {
@@ -245,7 +251,7 @@ func (q *Queue) Put(ctx context.Context, job bot.Job) error {
 	if len(data) > maxJob {
 		return fmt.Errorf("queue %s: the job has %d bytes, more than %d", job, len(data), maxJob)
 	}
-	if err := q.publish(ctx, reviewStream, subject, data); err != nil {
+	if err := q.step("put", func() error { return q.publish(ctx, reviewStream, subject, data) }); err != nil {
 		if !errors.Is(err, context.Canceled) { // by a client that went away
 			q.refused.Store(&refusal{time.Now(), err})
 			q.srv.suspect(err)
@@ -254,6 +260,14 @@ func (q *Queue) Put(ctx context.Context, job bot.Job) error {
 	}
 	q.refused.Store(nil)
 	return nil
+}
+
+// step does one writing.
+func (q *Queue) step(name string, do func() error) error {
+	q.o.Step("before " + name)
+	err := do()
+	q.o.Step("after " + name)
+	return err
 }
 
 // waitingRerun reports whether the newest stored job of the subject asks for a

@@ -303,9 +303,13 @@ func (w *work) try(it *item) (outcome string) {
 	if it.job.V > bot.JobVersion {
 		return w.handBack(it, newerVersionDelay, "written by a newer version")
 	}
+	q.o.Step("before lease")
 	held, err := q.state.Hold(w.hard, it.key, func(ctx context.Context) {
+		q.o.Step("after lease")
 		book, cancel := w.book()
+		q.o.Step("before begin")
 		n, last, err := q.state.Begin(book, it.key, it.seq, attempts)
+		q.o.Step("after begin")
 		cancel()
 		if err != nil {
 			q.note(it, "count the try", err)
@@ -323,6 +327,7 @@ func (w *work) try(it *item) (outcome string) {
 		it.job.Tried = n > 1 || it.again || w.seen(it)
 		outcome = w.settle(ctx, it, n, last, w.call(ctx, it.job))
 	})
+	q.o.Step("after release")
 	if err != nil {
 		q.note(it, "take the lease", err)
 	}
@@ -393,7 +398,7 @@ func (w *work) settle(ctx context.Context, it *item, n int, last string, err err
 	}
 	book, cancel := w.book()
 	defer cancel()
-	q.note(it, "record the failure", q.state.Fail(book, it.key, it.seq, err.Error()))
+	q.note(it, "record the failure", q.step("fail", func() error { return q.state.Fail(book, it.key, it.seq, err.Error()) }))
 	delay := retry.After
 	if delay <= 0 || n > 1 {
 		// The first time the handler knows best; when that was too early the
@@ -401,7 +406,7 @@ func (w *work) settle(ctx context.Context, it *item, n int, last string, err err
 		delay = max(delay, q.delay(n))
 	}
 	q.log.Warn("job failed", "pull", it.job.String(), "delivery", it.job.Delivery, "try", n, "again in", delay.Round(time.Millisecond), "error", err)
-	q.note(it, "delay", it.msg.NakWithDelay(delay))
+	q.note(it, "delay", q.step("delay", func() error { return it.msg.NakWithDelay(delay) }))
 	return Retried
 }
 
@@ -443,8 +448,13 @@ func (w *work) end(it *item) {
 	if !w.q.srv.Embedded() && it.job.Delivery != "" {
 		w.q.note(it, "remember the delivery", w.q.state.MarkDone(book, deliveryKey(it)))
 	}
-	w.q.note(it, "acknowledge", it.msg.DoubleAck(book))
-	w.q.note(it, "forget the tries", w.q.state.End(book, it.key))
+	w.finish(book, it)
+}
+
+// finish removes an item for good.
+func (w *work) finish(book context.Context, it *item) {
+	w.q.note(it, "acknowledge", w.q.step("acknowledge", func() error { return it.msg.DoubleAck(book) }))
+	w.q.note(it, "forget the tries", w.q.step("forget", func() error { return w.q.state.End(book, it.key) }))
 }
 
 // dead makes the item a dead letter. If that fails it stays in the stream and
@@ -452,7 +462,7 @@ func (w *work) end(it *item) {
 func (w *work) dead(it *item, tries int, reason string) string {
 	book, cancel := w.book()
 	defer cancel()
-	if err := w.q.bury(book, it, tries, reason); err != nil {
+	if err := w.q.step("bury", func() error { return w.q.bury(book, it, tries, reason) }); err != nil {
 		w.q.note(it, "bury", err)
 		w.remember(it, reason)
 		w.q.note(it, "delay", it.msg.NakWithDelay(w.q.o.Backoff))
@@ -468,8 +478,7 @@ func (w *work) dead(it *item, tries int, reason string) string {
 		}
 		w.q.note(it, "tell that the job was given up", err)
 	}
-	w.q.note(it, "acknowledge", it.msg.DoubleAck(book))
-	w.q.note(it, "forget the tries", w.q.state.End(book, it.key))
+	w.finish(book, it)
 	return Dead
 }
 
@@ -505,7 +514,7 @@ func (w *work) recovered(job bot.Job, err *error) {
 // handBack lets the item come again after a delay; it does not count as a try.
 func (w *work) handBack(it *item, delay time.Duration, reason string) string {
 	w.q.log.Debug("job handed back", "pull", it.job.String(), "delivery", it.job.Delivery, "for", delay, "reason", reason)
-	w.q.note(it, "hand back", it.msg.NakWithDelay(delay))
+	w.q.note(it, "hand back", w.q.step("hand back", func() error { return it.msg.NakWithDelay(delay) }))
 	return HandedBack
 }
 
@@ -513,7 +522,7 @@ func (w *work) handBack(it *item, delay time.Duration, reason string) string {
 func (w *work) uncount(it *item, last string) {
 	book, cancel := w.book()
 	defer cancel()
-	w.q.note(it, "uncount the try", w.q.state.HandBack(book, it.key, it.seq, last))
+	w.q.note(it, "uncount the try", w.q.step("uncount", func() error { return w.q.state.HandBack(book, it.key, it.seq, last) }))
 }
 
 // book returns a context for writings about a job, which go on during shutdown.

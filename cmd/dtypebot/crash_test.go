@@ -1,0 +1,456 @@
+package main
+
+import (
+	"bufio"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"os/exec"
+	"os/signal"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/dtypebot/dtypebot/analysis"
+	"github.com/dtypebot/dtypebot/analysis/check"
+	"github.com/dtypebot/dtypebot/bot/githubsim"
+	"github.com/dtypebot/dtypebot/bot/recovery"
+	"github.com/dtypebot/dtypebot/suggestions"
+)
+
+// victimEnv makes TestVictim a bot that ends itself; it holds a victim as JSON.
+const victimEnv = "DTYPEBOT_TEST_VICTIM"
+
+// A victim is a bot in a process of its own. It exists in test programs only:
+// the points at which it ends itself are the queue's Options.Step and its
+// transport.
+type victim struct {
+	Dir, API string
+	App      int64
+	Key      []byte
+	Listen   string // 127.0.0.1:0 if ""
+	Admin    string
+	NATS     string // embedded if ""
+	Replicas int
+	Workers  int
+	Kill     int // the number of the point at which it kills itself, from 1; 0 never
+	Log      bool
+}
+
+// TestVictim is not a test of its own.
+func TestVictim(t *testing.T) {
+	text, ok := os.LookupEnv(victimEnv)
+	if !ok {
+		t.Skip("runs only as a process of other tests")
+	}
+	var v victim
+	if err := json.Unmarshal([]byte(text), &v); err != nil {
+		t.Fatal(err)
+	}
+	if err := v.run(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (v victim) run() error {
+	var mu sync.Mutex
+	n := 0
+	point := func(name string) {
+		mu.Lock()
+		defer mu.Unlock()
+		n++
+		fmt.Println("point", n, name)
+		if n == v.Kill {
+			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+			select {} // it is on its way
+		}
+	}
+	log := slog.New(slog.DiscardHandler)
+	if v.Log {
+		log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	}
+	config := appConfig{
+		serveConfig: serveConfig{
+			AppID: v.App, Key: v.Key, Secrets: []string{testSecret}, APIURL: v.API, Listen: cmp.Or(v.Listen, "127.0.0.1:0"),
+			Admin: cmp.Or(v.Admin, "127.0.0.1:0"), DataDir: v.Dir, NATSURL: v.NATS, Replicas: max(v.Replicas, 1), Role: roleAll, Workers: max(v.Workers, 1),
+		},
+		Log:       log,
+		Transport: &pointed{next: http.DefaultTransport, point: point},
+		Analyse:   analysePoison,
+		Recover:   &recovery.Options{Every: 200 * time.Millisecond, Look: 100 * time.Millisecond, Settled: 50 * time.Millisecond},
+	}
+	config.Queue.Step = point
+	config.Queue.Backoff = 10 * time.Millisecond
+	config.Queue.LeaseRetry = 100 * time.Millisecond
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	a, err := newApp(ctx, config)
+	if err != nil {
+		return err
+	}
+	fmt.Println("listens", a.Addr(), a.AdminAddr())
+	return a.Run(ctx)
+}
+
+// analysePoison fails on files that say so.
+func analysePoison(ctx context.Context, files []analysis.File, deleted []string) (check.Report, suggestions.Plan, error) {
+	for _, f := range files {
+		if strings.Contains(string(f.Source), "POISON") {
+			return check.Report{}, suggestions.Plan{}, errors.New("poison")
+		}
+	}
+	return analyse(ctx, files, deleted)
+}
+
+// A pointed transport has a point before and after each request of a job.
+type pointed struct {
+	next  http.RoundTripper
+	point func(string)
+}
+
+func (p *pointed) RoundTrip(req *http.Request) (*http.Response, error) {
+	path := req.URL.Path
+	if !strings.HasPrefix(path, "/repos/") && path != "/graphql" && !strings.HasSuffix(path, "/access_tokens") || strings.HasSuffix(path, "/pulls") {
+		return p.next.RoundTrip(req) // of nobody's job
+	}
+	name := req.Method + " " + path[strings.LastIndexByte(path, '/')+1:]
+	p.point("before " + name)
+	resp, err := p.next.RoundTrip(req)
+	p.point("after " + name)
+	return resp, err
+}
+
+// A process is a victim that runs.
+type process struct {
+	cmd    *exec.Cmd
+	addr   string // of the webhooks
+	admin  string
+	ended  chan struct{}
+	mu     sync.Mutex
+	points []string
+}
+
+// start runs a victim in front of a world, by a command that gets its own
+// command line, such as one that changes the network namespace.
+func (w *world) start(v victim, prefix ...string) *process {
+	w.t.Helper()
+	v.App, v.Key = w.app.ID, w.app.PEM
+	v.API = cmp.Or(v.API, w.url)
+	text, err := json.Marshal(v)
+	w.check(err)
+	line := append(prefix, os.Args[0], "-test.run=^TestVictim$", "-test.timeout=2h")
+	p := &process{cmd: exec.Command(line[0], line[1:]...), ended: make(chan struct{})}
+	p.cmd.Env = append(os.Environ(), victimEnv+"="+string(text))
+	p.cmd.Stderr = os.Stderr
+	out, err := p.cmd.StdoutPipe()
+	w.check(err)
+	w.check(p.cmd.Start())
+	w.t.Cleanup(p.kill)
+	lines := bufio.NewScanner(out)
+	for p.addr == "" && lines.Scan() {
+		p.line(lines.Text())
+	}
+	go func() {
+		for lines.Scan() {
+			p.line(lines.Text())
+		}
+		_ = p.cmd.Wait() // it was killed
+		close(p.ended)
+	}()
+	if p.addr != "" {
+		w.sim.SetWebhook(w.app.ID, "http://"+p.addr+"/webhook", testSecret)
+	}
+	return p
+}
+
+func (p *process) line(text string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if _, name, ok := strings.Cut(text, "point "); ok {
+		_, name, _ = strings.Cut(name, " ")
+		p.points = append(p.points, name)
+		return
+	}
+	_, _ = fmt.Sscanf(text, "listens %s %s", &p.addr, &p.admin)
+}
+
+func (p *process) kill() {
+	_ = p.cmd.Process.Kill()
+	<-p.ended
+}
+
+func (p *process) dead() bool {
+	select {
+	case <-p.ended:
+		return true
+	default:
+		return false
+	}
+}
+
+// queued is how many jobs wait, by the metrics of the process; -1 if it does not
+// answer.
+func (p *process) queued() int {
+	client := http.Client{Timeout: 2 * time.Second}
+	resp, err := client.Get("http://" + p.admin + "/metrics")
+	if err != nil {
+		return -1
+	}
+	defer resp.Body.Close()
+	for lines := bufio.NewScanner(resp.Body); lines.Scan(); {
+		if value, ok := strings.CutPrefix(lines.Text(), `dtypebot_queue_jobs{state="waiting"} `); ok {
+			n, err := strconv.Atoi(value)
+			if err != nil {
+				return -1
+			}
+			return n
+		}
+	}
+	return -1
+}
+
+// A crash is one row of the matrix: the life of a pull request, in which the
+// process ends at a point.
+type crash struct {
+	w     *world
+	dir   string
+	kill  int
+	alive *process
+}
+
+// until waits for something, and starts the bot again when it has died. It
+// returns an error when that does not come.
+func (c *crash) until(what string, cond func() bool) error {
+	for end := time.Now().Add(3 * serveLimit); ; time.Sleep(5 * time.Millisecond) {
+		if cond() {
+			return nil
+		}
+		if c.alive.dead() {
+			if c.kill == 0 {
+				return fmt.Errorf("%s: the bot died by itself", what)
+			}
+			c.kill = 0
+			c.alive = c.w.start(victim{Dir: c.dir})
+		}
+		if time.Now().After(end) {
+			return fmt.Errorf("%s: does not come", what)
+		}
+	}
+}
+
+// life opens a pull request, reviews it, pushes a second mistake, reviews that;
+// or, with poison, one whose analysis always fails. Whenever the bot dies, it is
+// started again. It returns the points that were passed without a death.
+func (w *world) life(kill int, poison bool) (points []string, err error) {
+	c := &crash{w: w, dir: w.t.TempDir(), kill: kill}
+	c.alive = w.start(victim{Dir: c.dir, Kill: kill})
+	defer func() { c.alive.kill() }()
+	branch := fmt.Sprintf("life-%d-%t-%d", kill, poison, rand.Int())
+	text := "# " + branch + "\n" + wrongFile // else two lives may have one commit
+	if poison {
+		text = "# POISON\n" + text
+	}
+	commit := func(name string) {
+		w.commit(githubsim.CommitOptions{Branch: branch, Author: "mona", Files: map[string]string{name: text}})
+	}
+	commit("a.py")
+	n, err := w.sim.OpenPull(w.t.Context(), "octo", "lift", githubsim.OpenPullOptions{Title: branch, Head: branch, Author: "mona"})
+	w.check(err)
+	defer func() { w.check(w.sim.ClosePull(w.t.Context(), "octo", "lift", n, "mona")) }() // no sweep shall find it
+	settled := func() bool { return c.alive.queued() == 0 }
+	reviewed := func() bool {
+		p := w.pull(n)
+		for _, r := range p.CheckRuns {
+			if r.Head == p.HeadSHA && r.Status == "completed" {
+				return true
+			}
+		}
+		return false
+	}
+	steps := func(what string) error {
+		return errors.Join(c.until(what+": a check run", reviewed), c.until(what+": an empty queue", settled))
+	}
+	if err := steps("after opening"); err != nil {
+		return nil, err
+	}
+	if !poison {
+		commit("b.py")
+		if err := steps("after a push"); err != nil {
+			return nil, err
+		}
+	}
+	time.Sleep(100 * time.Millisecond) // what would be done twice is done now
+	if err := settledOnce(w.pull(n), poison); err != nil {
+		return nil, err
+	}
+	c.alive.mu.Lock()
+	defer c.alive.mu.Unlock()
+	return c.alive.points, nil
+}
+
+// settledOnce tells what is missing of a settled pull request, or stands twice.
+func settledOnce(p githubsim.PullView, poison bool) error {
+	var faults []error
+	threads := make(map[string]int)
+	for _, t := range p.Threads {
+		threads[t.Path]++
+	}
+	runs := make(map[string]int)
+	for _, r := range p.CheckRuns {
+		runs[r.Head]++
+		if r.Status != "completed" {
+			faults = append(faults, fmt.Errorf("a check run is %s", r.Status))
+		}
+	}
+	for head, n := range runs {
+		if n != 1 {
+			faults = append(faults, fmt.Errorf("%d check runs of %s", n, head))
+		}
+	}
+	want := map[string]int{"a.py": 1, "b.py": 1}
+	if poison {
+		want = nil
+		for _, r := range p.CheckRuns {
+			if r.Conclusion != "neutral" {
+				faults = append(faults, fmt.Errorf("the check run of what was given up is %s", r.Conclusion))
+			}
+		}
+	}
+	for path, n := range threads {
+		if n != want[path] {
+			faults = append(faults, fmt.Errorf("%d threads on %s, want %d", n, path, want[path]))
+		}
+	}
+	for path := range want {
+		if threads[path] == 0 {
+			faults = append(faults, fmt.Errorf("no thread on %s", path))
+		}
+	}
+	return errors.Join(faults...)
+}
+
+// TestCrashMatrix ends the process at the points of a job's life: before and
+// after each writing of the queue and the leases, and each request to GitHub.
+// After the next start nothing is lost and nothing stands twice. All points are
+// taken with DTYPEBOT_SLOW=1, else a few.
+func TestCrashMatrix(t *testing.T) {
+	w := newWorld(t)
+	for _, poison := range []bool{false, true} {
+		points, err := w.life(0, poison)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(points) < 20 {
+			t.Fatalf("only %d points: %v", len(points), points)
+		}
+		step := 1
+		if os.Getenv("DTYPEBOT_SLOW") != "1" {
+			step = len(points)/2 + 1
+		}
+		begin := time.Now()
+		faults := 0
+		for at := 1 + rand.IntN(step); at <= len(points); at += step {
+			if _, err := w.life(at, poison); err != nil {
+				faults++
+				t.Errorf("killed at point %d of %d (%s), poison %t: %v", at, len(points), points[at-1], poison, err)
+			}
+		}
+		t.Logf("poison %t: %d points, every %d. taken, %d with faults, %s", poison, len(points), step, faults, time.Since(begin).Round(time.Second))
+		if step == 1 {
+			t.Logf("the points: %s", strings.Join(points, ", "))
+		}
+	}
+}
+
+// TestRandomKills kills the bot at random times under a load of pushes. How
+// often is told by DTYPEBOT_KILLS, 20 times by default.
+func TestRandomKills(t *testing.T) {
+	if os.Getenv("DTYPEBOT_SLOW") != "1" {
+		t.Skip("slow: set DTYPEBOT_SLOW=1")
+	}
+	kills, err := strconv.Atoi(cmp.Or(os.Getenv("DTYPEBOT_KILLS"), "20"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const pulls = 8
+	w := newWorld(t)
+	dir := t.TempDir()
+	p := w.start(victim{Dir: dir, Workers: 4})
+	numbers := w.openMany(pulls)
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	r := rand.New(rand.NewPCG(seed, 1))
+	pushes := 0
+	for range kills {
+		for range 1 + r.IntN(4) {
+			i := r.IntN(pulls)
+			pushes++
+			w.commit(githubsim.CommitOptions{
+				Branch: fmt.Sprintf("wrong-%d", i), Author: "mona",
+				Files: map[string]string{fmt.Sprintf("more%d.py", pushes): wrongFile},
+			})
+		}
+		time.Sleep(time.Duration(r.IntN(400)) * time.Millisecond)
+		p.kill()
+		p = w.start(victim{Dir: dir, Workers: 4})
+	}
+	reviewed := func(n int) bool {
+		v := w.pull(n)
+		for _, run := range v.CheckRuns {
+			if run.Head == v.HeadSHA && run.Status == "completed" {
+				return true
+			}
+		}
+		return false
+	}
+	for end := time.Now().Add(10 * serveLimit); ; time.Sleep(50 * time.Millisecond) {
+		done := p.queued() == 0
+		for _, n := range numbers {
+			done = done && reviewed(n)
+		}
+		if done {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatalf("does not settle: %d queued", p.queued())
+		}
+	}
+	time.Sleep(500 * time.Millisecond)
+	lost, double := 0, 0
+	for _, n := range numbers {
+		v := w.pull(n)
+		if !reviewed(n) {
+			lost++
+		}
+		threads := make(map[string]int)
+		for _, th := range v.Threads {
+			threads[th.Path]++
+		}
+		for path, k := range threads {
+			if k > 1 {
+				double++
+				t.Errorf("#%d: %d threads on %s", n, k, path)
+			}
+		}
+		runs := make(map[string]int)
+		for _, run := range v.CheckRuns {
+			runs[run.Head]++
+		}
+		for head, k := range runs {
+			if k > 1 {
+				double++
+				t.Errorf("#%d: %d check runs of %s", n, k, head)
+			}
+		}
+	}
+	t.Logf("%d kills, %d pushes to %d pull requests: %d lost, %d double", kills, pushes, pulls, lost, double)
+}
