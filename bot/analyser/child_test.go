@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"math/bits"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -91,6 +92,8 @@ func misbehave(request []byte) {
 		select {}
 	case says("terminated"): // as all processes of a service are at its end
 		_ = syscall.Kill(os.Getpid(), syscall.SIGTERM)
+	case says("reach"):
+		reach()
 	case says("hang"), says("one") && says("two"):
 		for i := 0; ; i++ { // without an end
 		}
@@ -574,6 +577,49 @@ func TestConfine(t *testing.T) {
 	if s, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); !ok || s.Signal() != syscall.SIGKILL {
 		t.Errorf("a hang ended with %v", cmd.ProcessState)
 	}
+}
+
+// TestSealed has a child reach for what it must not have.
+func TestSealed(t *testing.T) {
+	if _, ok := resident(os.Getpid()); !ok {
+		t.Skip("system calls are taken away on Linux only")
+	}
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	input, err := encodeRequest([]analysis.File{file("reach.py")}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), program, "misbehave", "--memory=268435456")
+	cmd.Env = []string{"PATH=/usr/bin:/bin"}
+	cmd.Stdin = bytes.NewReader(input)
+	said, err := cmd.CombinedOutput()
+	if want := "connect: refused\nread the parent's environment: refused\nread a file: refused\nwrite a file: refused\nrun a program: refused\n"; string(said) != want || err != nil {
+		t.Errorf("%v; the child says\n%s\nwant\n%s", err, said, want)
+	}
+}
+
+// reach tries to leave the process and tells what came of it.
+func reach() {
+	try := func(what string, err error) {
+		if errors.Is(err, syscall.EPERM) {
+			fmt.Printf("%s: refused\n", what)
+		} else {
+			fmt.Printf("%s: %v\n", what, err)
+		}
+	}
+	_, err := net.Dial("tcp", "127.0.0.1:1")
+	try("connect", err)
+	_, err = os.ReadFile(fmt.Sprintf("/proc/%d/environ", os.Getppid()))
+	try("read the parent's environment", err)
+	_, err = os.ReadFile("/etc/passwd")
+	try("read a file", err)
+	try("write a file", os.WriteFile(filepath.Join(os.TempDir(), "dtypebot-reach"), nil, 0o600))
+	_, err = syscall.ForkExec("/bin/true", []string{"true"}, &syscall.ProcAttr{})
+	try("run a program", err)
+	os.Exit(0)
 }
 
 // TestEscape checks that every text survives, as UTF-8 on the way.

@@ -54,7 +54,8 @@ const dataSlack = 1 << 30
 // harder near the limit, memory far above it is refused, and the processor time
 // is bounded in case that the parent does not live to end it. When the machine
 // runs out of memory the kernel takes this process first. Descriptors that the
-// program was started with, beside the standard three, are closed. Polite requests
+// program was started with, beside the standard three, are closed. No file can be
+// opened, no connection made and no program run afterwards. Polite requests
 // to end are for the parent, which lets reviews finish and kills what it must.
 func Confine(l Limits) error {
 	signal.Ignore(syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
@@ -79,7 +80,10 @@ func Confine(l Limits) error {
 		return err
 	}
 	_ = os.WriteFile("/proc/self/oom_score_adj", []byte("1000"), 0) // a wish; /proc may be read-only
-	return closeInherited()
+	if err := closeInherited(); err != nil {
+		return err
+	}
+	return seal()
 }
 
 func limit(what string, resource int, value uint64) error {
