@@ -588,7 +588,7 @@ func TestSealed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	input, err := encodeRequest([]analysis.File{file("reach.py")}, nil)
+	input, err := encodeRequest([]analysis.File{file("reach.py")}, check.Around{})
 	if err != nil {
 		t.Fatal(err)
 	}

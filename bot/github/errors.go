@@ -241,13 +241,17 @@ func undecodable(err error) bool {
 	return ok
 }
 
-// secrets are GitHub's tokens (prefixes as documented; their length is free)
-// and the bearer tokens that the App signs.
-var secrets = regexp.MustCompile(`\bgh[a-z]_[A-Za-z0-9._-]{16,}|\bgithub_pat_[A-Za-z0-9_]{16,}|\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9._-]+`)
+// secrets are GitHub's tokens (prefixes as documented; their length is free),
+// the bearer tokens that the App signs, and private keys, whole or cut off.
+var secrets = regexp.MustCompile(`\bgh[a-z]_[A-Za-z0-9._-]{16,}|\bgithub_pat_[A-Za-z0-9_]{16,}|\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9._-]+` +
+	`|(?s:-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|$))`)
+
+// Redact replaces everything in a text that has the form of a credential.
+func Redact(text string) string { return secrets.ReplaceAllString(text, "[token]") }
 
 // clean makes foreign words fit for a log line.
 func clean(message string) string {
-	message = secrets.ReplaceAllString(strings.Join(strings.Fields(message), " "), "[token]")
+	message = Redact(strings.Join(strings.Fields(message), " "))
 	if len(message) > 500 {
 		message = strings.ToValidUTF8(message[:500], "") + "…"
 	}

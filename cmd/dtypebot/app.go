@@ -44,8 +44,9 @@ const (
 	answerLimit = 5 * time.Second
 )
 
-// logger makes the program's log.
+// logger makes the program's log, which holds no credentials.
 func (c serveConfig) logger(w io.Writer) *slog.Logger {
+	w = c.redact(w)
 	o := &slog.HandlerOptions{Level: c.LogLevel}
 	if c.LogJSON {
 		return slog.New(slog.NewJSONHandler(w, o))

@@ -102,13 +102,13 @@ func (v victim) run() error {
 }
 
 // analysePoison fails on files that say so.
-func analysePoison(ctx context.Context, files []analysis.File, deleted []string) (check.Report, suggestions.Plan, error) {
+func analysePoison(ctx context.Context, files []analysis.File, around check.Around) (check.Report, suggestions.Plan, error) {
 	for _, f := range files {
 		if strings.Contains(string(f.Source), "POISON") {
 			return check.Report{}, suggestions.Plan{}, errors.New("poison")
 		}
 	}
-	return analyse(ctx, files, deleted)
+	return analyse(ctx, files, around)
 }
 
 // A pointed transport has a point before and after each request of a job.
