@@ -18,18 +18,22 @@ import (
 // All returns the catalogue, sorted by name.
 func All() []*analysis.Rule {
 	all := []*analysis.Rule{
+		anglesInHalf,
 		autocastDTypeGetter,
-		bfloat16AsFloat16,
 		bf16ToNumPy,
+		bfloat16AsFloat16,
 		castWithoutEffect,
 		clipBeforeUnscale,
 		constantOutOfRange,
+		constantRoundsToOne,
 		dtypeArgumentIgnored,
 		dtypeComparedWithText,
 		dtypeFromFinishedLoop,
 		dtypeStoredAsNone,
 		factoryWithoutDType,
 		floatAsDType,
+		functionWithoutCustomFwd,
+		halfInputWithoutAutocast,
 		hardCodedHalf,
 		idsThroughFloat,
 		indexedWriteMixed,
@@ -37,6 +41,7 @@ func All() []*analysis.Rule {
 		numpyFloat64Leak,
 		positionsInHalf,
 		promotedOperand,
+		twinWithoutUpcast,
 		unsupportedOpForHalf,
 	}
 	slices.SortFunc(all, func(a, b *analysis.Rule) int { return strings.Compare(a.Name, b.Name) })
