@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/dtypebot/dtypebot/analysis"
+	"github.com/dtypebot/dtypebot/analysis/dtype"
 	"github.com/dtypebot/dtypebot/analysis/interp"
 	"github.com/dtypebot/dtypebot/analysis/python"
 )
@@ -62,7 +63,7 @@ func uncastInput(op *interp.Op) (conflict, bool) {
 		switch {
 		case !given && ofCaller(op.Scope, root.Name):
 			c.odd, c.part, given = o, o.Value, true
-		case !own && (op.Kind == interp.OpModule && o.Name == "weight" || ofModule(o.Value)):
+		case !own && (op.Kind == interp.OpModule && o.Name == "weight" || ofModule(o.Value) || heldByModule(op.Scope, root)):
 			c.keep, own = o, true
 		}
 	}
@@ -87,10 +88,44 @@ func ofCaller(s *interp.Scope, root string) bool {
 // several paths with one root between them, one is enough.
 func ofModule(v *interp.Value) bool {
 	v = origin(v)
-	if v.How == interp.HowJoin {
+	if v.How == interp.HowJoin || v.How == interp.HowPromote && !v.DType.Promoted() {
 		return slices.ContainsFunc(v.From, ofModule)
 	}
 	return v.How == interp.HowAttr && (v.Op == "torch.nn.Parameter" || v.Op == "register_buffer")
+}
+
+// heldByModule reports whether a root is that of a value that the constructor
+// of the class makes a parameter or a buffer of.
+func heldByModule(s *interp.Scope, root *dtype.Root) bool {
+	if s == nil || s.Class == nil || !s.Class.Module {
+		return false
+	}
+	for name, v := range s.Class.Attrs {
+		if r, ok := v.Tensor().DType.Root(); ok && r == root && registers(s.Class.Def, name) {
+			return true
+		}
+	}
+	return false
+}
+
+// registers reports whether a class makes a parameter or a buffer of a name.
+func registers(class *python.ClassDef, name string) bool {
+	found := false
+	python.Inspect(class, func(n python.Node) bool {
+		switch n := n.(type) {
+		case *python.Call:
+			if at, ok := n.Func.(*python.Attribute); ok && at.Sel == "register_buffer" && len(n.Args) > 0 {
+				text, isText := n.Args[0].Value.(*python.Str)
+				found = found || isText && text.Value == name
+			}
+		case *python.Assign:
+			call, isCall := n.Value.(*python.Call)
+			at, isAttr := n.Targets[0].(*python.Attribute)
+			found = found || isCall && isAttr && isName(at.X, "self") && at.Sel == name && mentions(call.Func, "Parameter")
+		}
+		return !found
+	})
+	return found
 }
 
 func reportUncast(p *analysis.Pass, c *conflict) {
@@ -133,7 +168,7 @@ func outsideAutocast(p *analysis.Pass) {
 	})
 	for key, other := range in {
 		for _, o := range out[key] {
-			if o.def == other.def || castsBefore(p, o.def, o.call.Args[0].Value) {
+			if o.def == other.def || castsBefore(p, o.def, p.Tree.Text(o.call.Args[0].Value.Pos())) {
 				continue
 			}
 			name := code(p.Tree.Text(o.call.Func.Pos()))
@@ -155,8 +190,7 @@ func unmoved(x python.Expr) bool {
 }
 
 // castsBefore reports whether a function casts a name anywhere.
-func castsBefore(p *analysis.Pass, d *python.FuncDef, x python.Expr) bool {
-	name := p.Tree.Text(x.Pos())
+func castsBefore(p *analysis.Pass, d *python.FuncDef, name string) bool {
 	found := false
 	inBody(d, func(s python.Stmt, _ []python.Node) {
 		own(s, func(n python.Node) {

@@ -19,6 +19,7 @@ import (
 func All() []*analysis.Rule {
 	all := []*analysis.Rule{
 		anglesInHalf,
+		arrayLeftWide,
 		autocastDTypeGetter,
 		bf16ToNumPy,
 		bfloat16AsFloat16,
@@ -37,12 +38,17 @@ func All() []*analysis.Rule {
 		hardCodedHalf,
 		idsThroughFloat,
 		indexedWriteMixed,
+		kernelBufferOfFixedType,
 		matmulMixedDType,
+		moduleFollowsDevice,
 		numpyFloat64Leak,
 		positionsInHalf,
+		precisionOverwritten,
+		promisedCast,
 		promotedOperand,
 		twinWithoutUpcast,
 		unsupportedOpForHalf,
+		upcastOnOnePath,
 	}
 	slices.SortFunc(all, func(a, b *analysis.Rule) int { return strings.Compare(a.Name, b.Name) })
 	return all
