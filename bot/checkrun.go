@@ -48,8 +48,25 @@ func checkRun(snapshot Snapshot, report check.Report, entries []entry, possible 
 	}
 	run.Title = shorten(checkTitle(open, dismissed, report.Files, len(missed), snapshot), MaxTitle)
 	run.Summary = summary(snapshot, report, entries, possible, missed, dismissed, config)
+	run.Actions = actions(snapshot, entries)
 	run.settle(snapshot)
 	return run
+}
+
+// actions are the buttons: a new look, and, where the App may write to the
+// branch and there is something proven, one commit with all of it.
+func actions(snapshot Snapshot, entries []entry) []Action {
+	list := []Action{{Label: "Re-run", Description: "Look at this pull request again", Identifier: ActionRerun}}
+	n := 0
+	for _, e := range entries {
+		if e.where != asideDismissed && e.Suggestion != nil && e.Suggestion.Safety == analysis.Safe {
+			n++
+		}
+	}
+	if n > 0 && snapshot.MayPush && !snapshot.Fork {
+		list = append(list, Action{Label: "Fix all", Description: fmt.Sprintf("Commit %s", sentence(n, "proven fix", "proven fixes")), Identifier: ActionFix})
+	}
+	return list
 }
 
 // Declined says in the check run that the pull request is not looked at, and

@@ -27,6 +27,12 @@ type Job struct {
 	// Tried says that something may have been written for this job already: it,
 	// or its delivery, was worked on before. The queue sets it; it is not stored.
 	Tried bool `json:"-"`
+	// At is when the pull request was last changed, as the event tells; zero if it
+	// does not. Commented says that there were comments in its diff by then.
+	At        time.Time `json:"at,omitzero"`
+	Commented bool      `json:"commented,omitempty"`
+	// Command is what is to be done once; nil to look at the pull request.
+	Command *Command `json:"command,omitempty"`
 }
 
 // String names the pull request: owner/name#12.

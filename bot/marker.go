@@ -14,6 +14,7 @@ type Marker struct {
 	Fingerprint string // of the comment's first finding, "" in a review's body
 	Rule        string
 	Also        []string // fingerprints of what else the comment is about
+	Answers     string   // what an answer in the conversation answers
 	Gone        bool     // says that the mistake is gone
 	Head        string   // the sha that was analysed; GitHub re-points a review's own commit after a force push
 }
@@ -32,7 +33,7 @@ func (m Marker) String() string {
 	var b strings.Builder
 	b.WriteString(markerPrefix)
 	for _, f := range [...]struct{ key, value string }{
-		{"fp", m.Fingerprint}, {"rule", m.Rule}, {"head", m.Head}, {"also", strings.Join(m.Also, " ")}, {"gone", gone},
+		{"fp", m.Fingerprint}, {"rule", m.Rule}, {"head", m.Head}, {"also", strings.Join(m.Also, " ")}, {"gone", gone}, {"answers", m.Answers},
 	} {
 		if f.value != "" {
 			// Escaped, so that no value can end the comment or hold a space.
@@ -66,6 +67,8 @@ func ParseMarker(body string) (Marker, bool) {
 			m.Rule = value
 		case "head":
 			m.Head = value
+		case "answers":
+			m.Answers = value
 		case "gone":
 			m.Gone = value == "1"
 		case "also":

@@ -31,9 +31,20 @@ type Check struct {
 	Summary     string // at most 65,535 characters
 	Text        string
 	Annotations []Annotation
+	Actions     []Action // at most three
 	// Unchanged says that an own completed run of this head already says this.
 	Unchanged bool
 }
+
+// An Action is a button of the check run. GitHub takes 20, 40 and 20
+// characters.
+type Action struct{ Label, Description, Identifier string }
+
+// The identifiers of the buttons.
+const (
+	ActionRerun = "rerun"
+	ActionFix   = "fix"
+)
 
 // An Annotation is one annotation of the check run.
 type Annotation struct {

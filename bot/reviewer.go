@@ -1,9 +1,12 @@
 package bot
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"time"
 
 	"github.com/dtypebot/dtypebot/analysis"
 	"github.com/dtypebot/dtypebot/analysis/check"
@@ -23,6 +26,8 @@ type GitHub interface {
 	// Post writes a review: at most one review with comments, then the check
 	// run. What GitHub refuses to take as a comment becomes an annotation.
 	Post(ctx context.Context, snapshot Snapshot, review Review) (Posted, error)
+	// Begin says by a check run that the review is on its way, and returns its id.
+	Begin(ctx context.Context, snapshot Snapshot) (int64, error)
 }
 
 // Posted says what was written for one job.
@@ -41,18 +46,36 @@ type Posted struct {
 // memory); a file that cannot be analysed is a Skip in the report.
 type Analyser func(ctx context.Context, files []analysis.File, around check.Around) (check.Report, suggestions.Plan, error)
 
-// A Reviewer is the whole pipe for one job. All fields are needed.
+// A Reviewer is the whole pipe for one job. All fields are needed, but for Desk
+// and Patience.
 type Reviewer struct {
-	GitHub  GitHub
-	Analyse Analyser
-	Config  Config
+	GitHub GitHub
+	Desk   Desk // for commands
+	// Patience is how long a review may take before a check run says that it is on
+	// its way; 0 means three seconds.
+	Patience time.Duration
+	Analyse  Analyser
+	Config   Config
 }
 
 // Review looks at the job's pull request and posts what there is to say. It may
 // be called any number of times for one head: what already stands is not posted
 // again. A job whose pull request needs no look any more returns Drop.
 func (r *Reviewer) Review(ctx context.Context, job Job) (Posted, error) {
-	snapshot, review, err := r.Look(ctx, job)
+	start := time.Now()
+	snapshot, err := r.GitHub.Snapshot(ctx, job)
+	if err != nil {
+		return Posted{}, border("read "+job.String(), err)
+	}
+	begun := r.begin(ctx, snapshot, start)
+	review, err := r.compose(ctx, snapshot)
+	if id := begun(); id != 0 {
+		snapshot.Calls = append(slices.Clone(snapshot.Calls), "check-run:begin")
+		snapshot.CheckRuns = append([]CheckRun{{
+			ID: id, Status: "in_progress", ExternalID: ExternalID(job), Head: snapshot.Head,
+		}}, snapshot.CheckRuns...)
+		review.Check.settle(snapshot)
+	}
 	if err != nil {
 		return Posted{Calls: snapshot.Calls}, err
 	}
@@ -67,30 +90,62 @@ func (r *Reviewer) Review(ctx context.Context, job Job) (Posted, error) {
 	return posted, nil
 }
 
+// defaultPatience is how long a review may take before people are told that it
+// is on its way. Most take less than a second.
+const defaultPatience = 3 * time.Second
+
+// begin has a check run say that the review is on its way if the review is not
+// over in time. The function that it returns ends that, and returns the id of
+// the check run, 0 if there is none. That it could not be written costs nothing.
+func (r *Reviewer) begin(ctx context.Context, snapshot Snapshot, start time.Time) func() int64 {
+	var id int64
+	done := make(chan struct{})
+	timer := time.AfterFunc(cmp.Or(r.Patience, defaultPatience)-time.Since(start), func() {
+		defer close(done)
+		id, _ = r.GitHub.Begin(ctx, snapshot)
+	})
+	return func() int64 {
+		if !timer.Stop() {
+			<-done
+		}
+		return id
+	}
+}
+
 // Look does all of Review but the posting: what it returns would be written now.
 func (r *Reviewer) Look(ctx context.Context, job Job) (Snapshot, Review, error) {
 	snapshot, err := r.GitHub.Snapshot(ctx, job)
 	if err != nil {
 		return Snapshot{}, Review{}, border("read "+job.String(), err)
 	}
+	review, err := r.compose(ctx, snapshot)
+	return snapshot, review, err
+}
+
+// compose analyses a snapshot and composes the review.
+func (r *Reviewer) compose(ctx context.Context, snapshot Snapshot) (Review, error) {
 	if reason := snapshot.Settings.unwanted(snapshot.Draft, snapshot.Labels); reason != "" {
-		return snapshot, Declined(snapshot, reason, r.Config), nil
+		return Declined(snapshot, reason, r.Config), nil
 	}
 	var report check.Report
 	var plan suggestions.Plan
+	var err error
 	if len(snapshot.Files) > 0 {
 		around := check.Around{Deleted: snapshot.Deleted, Tuning: snapshot.Settings.Tuning}
 		if report, plan, err = r.Analyse(ctx, snapshot.Files, around); err != nil {
-			return snapshot, Review{}, border("analyse "+job.String(), err)
+			return Review{}, border("analyse "+snapshot.Job.String(), err)
 		}
 	}
-	return snapshot, Compose(snapshot, report, plan, r.Config), nil
+	return Compose(snapshot, report, plan, r.Config), nil
 }
 
 // GiveUp says on the job's pull request that it could not be reviewed, and why.
 // It may be called any number of times: what stands already is not written
 // again.
 func (r *Reviewer) GiveUp(ctx context.Context, job Job, reason string) (Posted, error) {
+	if job.Command != nil {
+		return Posted{}, r.apologise(ctx, job)
+	}
 	snapshot, err := r.GitHub.State(ctx, job)
 	if err != nil {
 		return Posted{}, border("read "+job.String(), err)
@@ -109,6 +164,9 @@ func (r *Reviewer) GiveUp(ctx context.Context, job Job, reason string) (Posted, 
 // border names the act; Drop and Retry pass as they are, since the queue tells
 // them apart by type and they name their cause themselves.
 func border(act string, err error) error {
+	if err == nil {
+		return nil
+	}
 	if _, ok := errors.AsType[Drop](err); ok {
 		return err
 	}

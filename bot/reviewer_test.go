@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/dtypebot/dtypebot/analysis"
 	"github.com/dtypebot/dtypebot/analysis/check"
@@ -30,6 +31,10 @@ func (g *fakeGitHub) State(context.Context, bot.Job) (bot.Snapshot, error) {
 func (g *fakeGitHub) Post(_ context.Context, _ bot.Snapshot, review bot.Review) (bot.Posted, error) {
 	g.posted = append(g.posted, review)
 	return bot.Posted{Comments: review.Comments, Calls: []string{"review", "check-run"}}, nil
+}
+
+func (g *fakeGitHub) Begin(context.Context, bot.Snapshot) (int64, error) {
+	return 7, nil
 }
 
 func TestReview(t *testing.T) {
@@ -87,6 +92,17 @@ func TestReview(t *testing.T) {
 		}}
 		if _, err := r.Review(t.Context(), job); !errors.Is(err, broken) || len(g.posted) != 0 {
 			t.Fatalf("posted %v, %v", g.posted, err)
+		}
+	})
+	t.Run("says that it is on its way if it takes long", func(t *testing.T) {
+		g := &fakeGitHub{snapshot: snapshot}
+		r := bot.Reviewer{GitHub: g, Patience: time.Millisecond, Analyse: func(ctx context.Context, files []analysis.File, around check.Around) (check.Report, suggestions.Plan, error) {
+			time.Sleep(20 * time.Millisecond)
+			return analyse(ctx, files, around)
+		}}
+		posted, err := r.Review(t.Context(), job)
+		if err != nil || g.posted[0].Check.Existing != 7 || !slices.Contains(posted.Calls, "check-run:begin") {
+			t.Fatalf("posted %+v, %v", g.posted, err)
 		}
 	})
 	t.Run("Drop and Retry pass unchanged", func(t *testing.T) {

@@ -8,18 +8,20 @@ import (
 // A Snapshot is everything that was read from GitHub for one job, all of one
 // head. It is complete or there is an error; it never changes.
 type Snapshot struct {
-	Job    Job
-	Owner  string // as GitHub says now
-	Name   string
-	Pull   int
-	Title  string
-	Head   string // sha of the head commit, all files below are of it
-	Base   string // sha of the base branch's commit
-	State  string // "open" or "closed"
-	Draft  bool
-	Fork   bool // the head lives in another repository
-	Author string
-	Files  []analysis.File // Python files that the pull request adds or changes
+	Job     Job
+	Owner   string // as GitHub says now
+	Name    string
+	Pull    int
+	Title   string
+	Head    string // sha of the head commit, all files below are of it
+	Base    string // sha of the base branch's commit
+	State   string // "open" or "closed"
+	Draft   bool
+	HeadRef string // name of the head's branch
+	MayPush bool   // the App may write to the repository
+	Fork    bool   // the head lives in another repository
+	Author  string
+	Files   []analysis.File // Python files that the pull request adds or changes
 	// Deleted are the texts of the Python files that the pull request deletes, as
 	// far as GitHub shows them: code that comes from them is moved, not new.
 	Deleted    []string

@@ -11,7 +11,10 @@
 // (further pages, a head that is not listed last, a query too heavy), "blob" (a
 // text that GraphQL did not give), "repository" (a name that changed),
 // "review:part" and "check-run:plain" (what GitHub refused), "pull" and
-// "check-runs" (a job that was given up).
+// "check-runs" (a job that was given up), "threads", "threads:otherwise" and
+// "permission" (what became of own threads, and who voted), "graphql:talk"
+// (long conversations), "check-run:begin" (a review that takes long),
+// "check-run:annotations" and "check-run:count" (more than fifty).
 //
 // It takes no decision about what is said, keeps nothing on disk, does not
 // sleep when GitHub asks it to wait (it hands the job back instead), and never
@@ -68,6 +71,9 @@ type Config struct {
 	Token string
 	// Limits are kept if not nil.
 	Limits *Limits
+	// Alone says that no other process reviews for the App. A push that touches no
+	// Python file then costs one call less.
+	Alone bool
 }
 
 // An App talks to GitHub as one App for all its installations. It may be used
@@ -86,6 +92,14 @@ type App struct {
 	mu            sync.Mutex // guards the creation of an installation's client
 	installations *lru.Cache[int64, *installation]
 	written       *lru.Cache[headKey, struct{}] // heads without Python whose check run stands
+	commented     *lru.Cache[pullKey, struct{}] // pull requests on which this process began threads
+	alone         bool
+	login         atomic.Pointer[string] // of the App's account, nil until it was asked for
+}
+
+type pullKey struct {
+	repository int64
+	pull       int
 }
 
 type headKey struct {
@@ -100,6 +114,16 @@ type installation struct {
 	id        int64
 	client    *github.Client
 	transport *ghinstallation.Transport
+	may       atomic.Pointer[map[string]string] // what the newest token may do; nil is not known
+}
+
+// granted is what the newest token may do with something: "read", "write", or ""
+// for nothing or if it is not known.
+func (i *installation) granted(what string) string {
+	if may := i.may.Load(); may != nil {
+		return (*may)[what]
+	}
+	return ""
 }
 
 var _ bot.GitHub = (*App)(nil)
@@ -137,6 +161,10 @@ func New(config Config) (*App, error) {
 	if err != nil {
 		return nil, err // unreachable: the size is positive
 	}
+	commented, err := lru.New[pullKey, struct{}](keptHeads)
+	if err != nil {
+		return nil, err // unreachable: the size is positive
+	}
 	written, err := lru.New[headKey, struct{}](keptHeads)
 	if err != nil {
 		return nil, err // unreachable: the size is positive
@@ -154,6 +182,8 @@ func New(config Config) (*App, error) {
 		started:       time.Now(),
 		installations: installations,
 		written:       written,
+		commented:     commented,
+		alone:         config.Alone,
 	}
 	if config.Limits != nil {
 		a.limiter = newLimiter(*config.Limits)
@@ -324,16 +354,24 @@ func (a *App) installation(ctx context.Context, id int64) (*installation, error)
 	return inst, ctx.Err()
 }
 
+// Warm fetches the installation's token if there is none, so that a job finds it.
+// What goes wrong the job will tell.
+func (a *App) Warm(ctx context.Context, installation int64) {
+	_, _ = a.installation(ctx, installation)
+}
+
 func (a *App) newInstallation(id int64) *installation {
+	inst := &installation{id: id}
 	// One AppsTransport for each: a refresh writes to its fields.
-	apps := ghinstallation.NewAppsTransportFromPrivateKey(a.base, a.id, a.key)
+	apps := ghinstallation.NewAppsTransportFromPrivateKey(&granting{next: a.base, granted: func(may map[string]string) { inst.may.Store(&may) }}, a.id, a.key)
 	transport := ghinstallation.NewFromAppsTransport(apps, id)
 	transport.BaseURL = strings.TrimSuffix(a.api.String(), "/")
 	var round http.RoundTripper = transport
 	if a.limiter != nil {
 		round = &metered{next: transport, limiter: a.limiter, installation: id, graphql: a.graphql}
 	}
-	return &installation{id: id, client: a.client(round), transport: transport}
+	inst.client, inst.transport = a.client(round), transport
+	return inst
 }
 
 // forget drops an installation's client and token.

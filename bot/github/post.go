@@ -22,6 +22,7 @@ func (a *App) Post(ctx context.Context, snapshot bot.Snapshot, review bot.Review
 	s := &session{installation: inst, app: a}
 	var posted bot.Posted
 	if len(review.Comments) > 0 {
+		a.commented.Add(pullKey{snapshot.Job.Repository, snapshot.Pull}, struct{}{})
 		err := s.comment(ctx, review, review.Comments, &posted)
 		if err != nil {
 			posted.Calls = s.made()
@@ -183,6 +184,7 @@ func (s *session) updateCheckRun(ctx context.Context, call string, review bot.Re
 			Status:     github.String("completed"),
 			Conclusion: github.String(run.Conclusion),
 			Output:     out,
+			Actions:    buttons(run),
 		})
 		return err
 	})
@@ -212,10 +214,19 @@ func (s *session) writeFirst(ctx context.Context, call string, review bot.Review
 			Status:     github.String("completed"),
 			Conclusion: github.String(run.Conclusion),
 			Output:     output,
+			Actions:    buttons(run),
 		})
 		return err
 	})
 	return created, err
+}
+
+// buttons are a check run's actions, in the words of the library.
+func buttons(run bot.Check) (list []*github.CheckRunAction) {
+	for _, a := range run.Actions {
+		list = append(list, &github.CheckRunAction{Label: a.Label, Description: a.Description, Identifier: a.Identifier})
+	}
+	return list
 }
 
 // output is what a check run says, in the words of the library.

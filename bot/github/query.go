@@ -39,6 +39,7 @@ func document(n int, content bool) string {
       title
       changedFiles
       headRefOid
+      headRefName
       baseRefOid
       labels(first: 100) { nodes { name } }
       baseRef { target { ...settings } }
@@ -184,6 +185,7 @@ type pullRequest struct {
 	Title             string `json:"title"`
 	ChangedFiles      int    `json:"changedFiles"`
 	HeadRefOid        string `json:"headRefOid"`
+	HeadRefName       string `json:"headRefName"`
 	BaseRefOid        string `json:"baseRefOid"`
 	Labels            *struct {
 		Nodes []struct {

@@ -89,7 +89,7 @@ func (w *world) restart() {
 	client, err := github.New(github.Config{AppID: w.app.ID, Key: w.app.PEM, APIURL: w.server.URL + w.base, UserAgent: "dtypebot/test", Transport: w.transport, Limits: w.limits})
 	must(w.t, err)
 	w.client = client
-	w.reviewer = bot.Reviewer{GitHub: client, Analyse: analyse, Config: bot.Config{Engine: "test"}}
+	w.reviewer = bot.Reviewer{GitHub: client, Desk: client, Analyse: analyse, Config: bot.Config{Engine: "test"}}
 }
 
 func must(t *testing.T, err error) {

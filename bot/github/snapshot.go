@@ -254,6 +254,7 @@ func (s *session) look(ctx context.Context, job bot.Job, owner, name string) (bo
 	snapshot.Title = pr.Title
 	snapshot.Head, snapshot.Base = pr.HeadRefOid, pr.BaseRefOid
 	snapshot.Draft, snapshot.Fork = pr.IsDraft, pr.IsCrossRepository
+	snapshot.HeadRef, snapshot.MayPush = pr.HeadRefName, s.granted("contents") == "write"
 	snapshot.Changed = max(pr.ChangedFiles, len(listed))
 	readSettings(&snapshot, pr, st.defaults)
 	if pr.Author != nil {
@@ -356,7 +357,19 @@ func (a *App) first(job bot.Job, head string) bool {
 	if job.Rerun || job.Tried || job.Accepted.Before(a.started) {
 		return false
 	}
-	if job.Event != "pull_request.opened" && job.Event != "pull_request.synchronize" {
+	// No own thread may stand on the pull request either: there was none when the
+	// event was sent, and what was begun since this process knows, unless another
+	// one did it, or one before it.
+	if job.Commented || !job.At.IsZero() && job.At.Add(time.Second).Before(a.started) || a.commented.Contains(pullKey{job.Repository, job.Pull}) {
+		return false
+	}
+	switch job.Event {
+	case "pull_request.opened":
+	case "pull_request.synchronize":
+		if !a.alone || job.At.IsZero() {
+			return false
+		}
+	default:
 		return false
 	}
 	return !a.written.Contains(headKey{job.Repository, job.Pull, head})

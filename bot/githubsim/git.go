@@ -314,6 +314,19 @@ type change struct {
 // writeCommit makes a commit with the given changes on top of parent ("" for
 // the first one) and gives its name; no ref moves.
 func (g *gitDir) writeCommit(ctx context.Context, parent string, changes []change, message string, author, committer signature) (string, error) {
+	tree, err := g.writeTree(ctx, parent, changes)
+	if err != nil {
+		return "", err
+	}
+	var parents []string
+	if parent != "" {
+		parents = []string{parent}
+	}
+	return g.commitTree(ctx, tree, parents, message, author, committer)
+}
+
+// writeTree makes the tree of a revision ("" for an empty one) with changes.
+func (g *gitDir) writeTree(ctx context.Context, parent string, changes []change) (string, error) {
 	index, err := os.CreateTemp(g.path, "index-*")
 	if err != nil {
 		return "", fmt.Errorf("index of a commit: %w", err)
@@ -369,9 +382,14 @@ func (g *gitDir) writeCommit(ctx context.Context, parent string, changes []chang
 	if err != nil {
 		return "", err
 	}
-	args := []string{"commit-tree", strings.TrimSpace(string(tree))}
-	if parent != "" {
-		args = append(args, "-p", parent)
+	return strings.TrimSpace(string(tree)), nil
+}
+
+// commitTree makes a commit of a tree.
+func (g *gitDir) commitTree(ctx context.Context, tree string, parents []string, message string, author, committer signature) (string, error) {
+	args := []string{"commit-tree", tree}
+	for _, p := range parents {
+		args = append(args, "-p", p)
 	}
 	who := append(author.env()[:3], committer.env()[3:]...)
 	sha, err := runGit(ctx, g.path, []byte(message+"\n"), who, args...)

@@ -168,6 +168,10 @@ func tour(w *world) {
 		}
 	}
 	want(422, "GET", repo+"/git/blobs/xyz", nil)
+	want(403, "POST", repo+"/git/trees", map[string]any{"base_tree": tree["sha"], "tree": []any{
+		map[string]any{"path": "pkg/made.py", "mode": "100644", "type": "blob", "content": "x = 1\n"},
+	}})
+	want(403, "POST", repo+"/git/commits", map[string]any{"message": "Make a file", "tree": tree["sha"], "parents": []any{w.head}})
 	review := want(200, "POST", pull+"/reviews", map[string]any{
 		"event": "COMMENT", "body": "Look.", "commit_id": w.head,
 		"comments": []any{map[string]any{"path": "model.py", "line": 11, "start_line": 10, "side": "RIGHT", "body": "here"}},

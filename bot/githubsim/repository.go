@@ -649,6 +649,10 @@ func (s *Sim) getTree(c *call) reply {
 	if err != nil {
 		return refuse(http.StatusNotFound, "Not Found", page)
 	}
+	return ok(s.treeJSON(c.repo, sha, list))
+}
+
+func (s *Sim) treeJSON(r *repository, sha string, list []treeEntry) obj {
 	const most = 100_000 // the documented limit of a recursive listing
 	truncated := len(list) > most
 	out := []any{}
@@ -656,13 +660,13 @@ func (s *Sim) getTree(c *call) reply {
 		o := obj{"path": e.Path, "mode": e.Mode, "type": e.Type, "sha": e.SHA}
 		switch e.Type {
 		case "blob":
-			o["size"], o["url"] = e.Size, s.repoURL(c.repo)+"/git/blobs/"+e.SHA
+			o["size"], o["url"] = e.Size, s.repoURL(r)+"/git/blobs/"+e.SHA
 		case "tree":
-			o["url"] = s.repoURL(c.repo) + "/git/trees/" + e.SHA
+			o["url"] = s.repoURL(r) + "/git/trees/" + e.SHA
 		}
 		out = append(out, o)
 	}
-	return ok(obj{"sha": sha, "url": s.repoURL(c.repo) + "/git/trees/" + sha, "tree": out, "truncated": truncated})
+	return obj{"sha": sha, "url": s.repoURL(r) + "/git/trees/" + sha, "tree": out, "truncated": truncated}
 }
 
 // tarball redirects to another address, as GitHub does to codeload.

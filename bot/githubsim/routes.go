@@ -34,6 +34,8 @@ func (s *Sim) routes() []*route {
 		{method: "GET", pattern: repo + "/git/blobs/{file_sha}", auth: authToken, permission: "contents", level: "read", handle: s.getBlob},
 		{method: "GET", pattern: repo + "/git/trees/{tree_sha...}", name: repo + "/git/trees/{tree_sha}", auth: authToken, permission: "contents", level: "read", handle: s.getTree},
 		{method: "GET", pattern: repo + "/git/commits/{commit_sha}", auth: authToken, permission: "contents", level: "read", handle: s.getGitCommit},
+		{method: "POST", pattern: repo + "/git/trees", auth: authToken, permission: "contents", level: "write", handle: s.createTree},
+		{method: "POST", pattern: repo + "/git/commits", auth: authToken, permission: "contents", level: "write", handle: s.createCommit},
 		{method: "GET", pattern: repo + "/git/ref/{ref...}", auth: authToken, permission: "contents", level: "read", handle: s.getRef},
 		{method: "GET", pattern: repo + "/git/matching-refs/{ref...}", auth: authToken, permission: "contents", level: "read", handle: s.matchingRefs},
 		{method: "PATCH", pattern: repo + "/git/refs/{ref...}", auth: authToken, permission: "contents", level: "write", handle: s.updateRef},

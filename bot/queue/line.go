@@ -15,6 +15,7 @@ type item struct {
 	msg  jetstream.Msg
 	seq  uint64 // in the stream
 	key  string // the subject
+	pull string // the subject of the pull request's reviews: one job of it runs at a time
 	from string // the installation, as in the subject
 	job  bot.Job
 	bad  error // why the job could not be read
@@ -109,7 +110,7 @@ func (l *line) next() *item {
 		}
 		q := l.queues[from]
 		for i, it := range q {
-			if l.running[it.key] != nil {
+			if l.busy(it) {
 				continue
 			}
 			if d := l.admission(it); d > 0 {
@@ -129,6 +130,16 @@ func (l *line) next() *item {
 		}
 	}
 	return nil
+}
+
+// busy reports whether a job of the item's pull request runs.
+func (l *line) busy(it *item) bool {
+	for _, other := range l.running {
+		if other.key == it.key || it.pull != "" && other.pull == it.pull {
+			return true
+		}
+	}
+	return false
 }
 
 // admission is how long the item has to wait.

@@ -24,6 +24,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"regexp"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -41,12 +42,13 @@ import (
 //	index.<installation>.<repository>           coalesces
 //	dead.<subject of the job>                   the newest dead letter per job
 const (
-	reviewStream   = "REVIEW"
-	commandStream  = "COMMAND"
-	indexStream    = "INDEX"
-	deadStream     = "DEAD"
-	reviewConsumer = "review"
-	deadPrefix     = "dead."
+	reviewStream    = "REVIEW"
+	commandStream   = "COMMAND"
+	indexStream     = "INDEX"
+	deadStream      = "DEAD"
+	reviewConsumer  = "review"
+	commandConsumer = "command"
+	deadPrefix      = "dead."
 )
 
 // publishLimit is how long Put may take. GitHub waits 10 seconds for the answer
@@ -228,18 +230,30 @@ func reviewSubject(job bot.Job) string {
 	return fmt.Sprintf("review.%d.%d.%d", job.Installation, job.Repository, job.Pull)
 }
 
-// Put stores a review job; when it returns nil the job is on disk, on an
+// CommandKey is what a command is remembered by once it is carried out. It is the
+// job's subject: each delivery has its own.
+func CommandKey(job bot.Job) string {
+	return fmt.Sprintf("command.%d.%s", job.Installation, subjectChars.ReplaceAllString(job.Delivery, "_"))
+}
+
+// subjectChars are those that a part of a subject cannot have.
+var subjectChars = regexp.MustCompile(`[^A-Za-z0-9_-]`)
+
+// Put stores a job; when it returns nil the job is on disk, on an
 // external cluster as durably as that stores. A job of the same pull request
 // that is still waiting is replaced. There is no message id, as a delivery that
 // GitHub sends again is a wish to look again. Put takes at most two seconds.
 func (q *Queue) Put(ctx context.Context, job bot.Job) error {
-	if job.Installation <= 0 || job.Repository <= 0 || job.Pull <= 0 {
+	if job.Installation <= 0 || job.Repository <= 0 || job.Command == nil && job.Pull <= 0 || job.Command != nil && job.Delivery == "" {
 		return fmt.Errorf("queue %s: the job lacks an id", job)
 	}
 	ctx, cancel := context.WithTimeout(ctx, publishLimit)
 	defer cancel()
-	subject := reviewSubject(job)
-	if !job.Rerun {
+	stream, subject := reviewStream, reviewSubject(job)
+	if job.Command != nil {
+		stream, subject = commandStream, CommandKey(job)
+	}
+	if !job.Rerun && job.Command == nil {
 		// A person's wish for a new look must not get lost in a push that comes
 		// right behind it. Losing the race against a worker is harmless.
 		job.Rerun = q.waitingRerun(ctx, subject)
@@ -251,7 +265,7 @@ func (q *Queue) Put(ctx context.Context, job bot.Job) error {
 	if len(data) > maxJob {
 		return fmt.Errorf("queue %s: the job has %d bytes, more than %d", job, len(data), maxJob)
 	}
-	if err := q.step("put", func() error { return q.publish(ctx, reviewStream, subject, data) }); err != nil {
+	if err := q.step("put", func() error { return q.publish(ctx, stream, subject, data) }); err != nil {
 		if !errors.Is(err, context.Canceled) { // by a client that went away
 			q.refused.Store(&refusal{time.Now(), err})
 			q.srv.suspect(err)
@@ -304,19 +318,19 @@ func (q *Queue) Ready(ctx context.Context) error {
 
 // A Depth says how much is in the queue.
 type Depth struct {
-	Waiting uint64 // review jobs without an answer, running ones included
+	Waiting uint64 // reviews and commands without an answer, running ones included
 	Dead    uint64 // dead letters
 }
 
 // Depth asks the streams how many messages they hold.
 func (q *Queue) Depth(ctx context.Context) (Depth, error) {
 	var d Depth
-	for name, into := range map[string]*uint64{reviewStream: &d.Waiting, deadStream: &d.Dead} {
+	for name, into := range map[string]*uint64{reviewStream: &d.Waiting, commandStream: &d.Waiting, deadStream: &d.Dead} {
 		stream, err := q.js.Stream(ctx, name)
 		if err != nil {
 			return Depth{}, fmt.Errorf("measure stream %s: %w", name, err)
 		}
-		*into = stream.CachedInfo().State.Msgs
+		*into += stream.CachedInfo().State.Msgs
 	}
 	return d, nil
 }

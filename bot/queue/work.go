@@ -63,12 +63,16 @@ func (q *Queue) Work(ctx context.Context, n int, handle func(context.Context, bo
 			window = 1024 // there is no other process that could have the jobs
 		}
 	}
-	consumer, err := q.consumer(ctx)
-	if ctx.Err() != nil {
-		return nil // stopped before it began
-	}
-	if err != nil {
-		return err
+	var consumers []jetstream.Consumer
+	for _, stream := range []string{reviewStream, commandStream} {
+		consumer, err := q.consumer(ctx, stream)
+		if ctx.Err() != nil {
+			return nil // stopped before it began
+		}
+		if err != nil {
+			return err
+		}
+		consumers = append(consumers, consumer)
 	}
 	hard, kill := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer kill(nil)
@@ -80,13 +84,15 @@ func (q *Queue) Work(ctx context.Context, n int, handle func(context.Context, bo
 	w.took.Store(int64(2 * time.Second)) // a guess, until there are jobs
 
 	var fetching, working sync.WaitGroup
-	var broken error
+	broken := make([]error, len(consumers))
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	fetching.Go(func() {
-		broken = w.fetch(ctx, consumer)
-		stop()
-	})
+	for i, consumer := range consumers {
+		fetching.Go(func() {
+			broken[i] = w.fetch(ctx, consumer)
+			stop()
+		})
+	}
 	beating := make(chan struct{})
 	go w.beat(beating)
 	defer close(beating)
@@ -112,16 +118,20 @@ func (q *Queue) Work(ctx context.Context, n int, handle func(context.Context, bo
 	defer stuck.Stop()
 	select {
 	case <-done:
-		return broken
+		return errors.Join(broken...)
 	case <-stuck.C:
 		return ErrStuck
 	}
 }
 
-// consumer creates or opens the consumer of the review stream.
-func (q *Queue) consumer(ctx context.Context) (jetstream.Consumer, error) {
-	c, err := q.js.CreateOrUpdateConsumer(ctx, reviewStream, jetstream.ConsumerConfig{
-		Durable:       reviewConsumer,
+// consumer creates or opens the consumer of a stream.
+func (q *Queue) consumer(ctx context.Context, stream string) (jetstream.Consumer, error) {
+	name := reviewConsumer
+	if stream == commandStream {
+		name = commandConsumer
+	}
+	c, err := q.js.CreateOrUpdateConsumer(ctx, stream, jetstream.ConsumerConfig{
+		Durable:       name,
 		AckPolicy:     jetstream.AckExplicitPolicy,
 		AckWait:       q.o.AckWait,
 		MaxDeliver:    -1, // attempts are counted in the store
@@ -132,7 +142,7 @@ func (q *Queue) consumer(ctx context.Context) (jetstream.Consumer, error) {
 		MemoryStorage: q.srv.Embedded(),
 	})
 	if err != nil {
-		return nil, fmt.Errorf("open consumer %s: %w", reviewConsumer, err)
+		return nil, fmt.Errorf("open consumer %s: %w", name, err)
 	}
 	return c, nil
 }
@@ -189,7 +199,7 @@ func (w *work) fetch(ctx context.Context, consumer jetstream.Consumer) error {
 			}
 		}
 		// It may have been deleted, or lost with a memory-only server.
-		made, err := w.q.consumer(ctx)
+		made, err := w.q.consumer(ctx, consumer.CachedInfo().Stream)
 		if err != nil {
 			w.q.log.Warn("fetch jobs", "error", err)
 			continue
@@ -238,7 +248,11 @@ func (w *work) accept(msg jetstream.Msg) {
 	if parts := strings.Split(it.key, "."); len(parts) > 1 {
 		it.from = parts[1]
 	}
-	it.bad = json.Unmarshal(msg.Data(), &it.job)
+	if it.bad = json.Unmarshal(msg.Data(), &it.job); it.bad == nil {
+		it.pull = reviewSubject(it.job)
+	} else {
+		it.pull = it.key
+	}
 	stale, over := w.line.add(it)
 	if stale != nil {
 		w.q.note(stale, "acknowledge a replaced job", stale.msg.Ack())
@@ -303,8 +317,18 @@ func (w *work) try(it *item) (outcome string) {
 	if it.job.V > bot.JobVersion {
 		return w.handBack(it, newerVersionDelay, "written by a newer version")
 	}
+	if it.job.Command != nil {
+		book, cancel := w.book()
+		done, err := q.state.Done(book, it.key)
+		cancel()
+		q.note(it, "ask whether the command was carried out", err)
+		if done {
+			w.end(it)
+			return Dropped
+		}
+	}
 	q.o.Step("before lease")
-	held, err := q.state.Hold(w.hard, it.key, func(ctx context.Context) {
+	held, err := q.state.Hold(w.hard, it.pull, func(ctx context.Context) {
 		q.o.Step("after lease")
 		book, cancel := w.book()
 		q.o.Step("before begin")
@@ -371,6 +395,11 @@ func (w *work) settle(ctx context.Context, it *item, n int, last string, err err
 	var retry bot.Retry
 	switch {
 	case err == nil:
+		if it.job.Command != nil {
+			book, cancel := w.book()
+			q.note(it, "remember the command", q.state.MarkDone(book, it.key))
+			cancel()
+		}
 		w.end(it)
 		return Done
 	case errors.As(err, &drop):

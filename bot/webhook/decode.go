@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/dtypebot/dtypebot/bot"
 )
@@ -16,6 +17,8 @@ const (
 	checkRunEvent    = "check_run"
 	checkSuiteEvent  = "check_suite"
 	threadEvent      = "pull_request_review_thread"
+	commentEvent     = "issue_comment"
+	mergeEvent       = "merge_group"
 )
 
 // payload is what the bot reads of a delivery. Other fields may change or be
@@ -29,7 +32,14 @@ type payload struct {
 	Repository   *repository   `json:"repository"`
 	Installation *installation `json:"installation"`
 	Sender       *account      `json:"sender"`
-	Changes      *struct {
+	Issue        *issue        `json:"issue"`
+	Comment      *comment      `json:"comment"`
+	MergeGroup   *mergeGroup   `json:"merge_group"`
+	// RequestedAction is the button of a check run that was pressed.
+	RequestedAction *struct {
+		Identifier string `json:"identifier"`
+	} `json:"requested_action"`
+	Changes *struct {
 		Base json.RawMessage `json:"base"`
 	} `json:"changes"`
 }
@@ -37,6 +47,10 @@ type payload struct {
 type (
 	pullRequest struct {
 		Number int `json:"number"`
+		// Comments are those in the diff. Examples exist that have another kind of
+		// value here, which is no reason to refuse a delivery.
+		Comments json.RawMessage `json:"review_comments"`
+		Updated  json.RawMessage `json:"updated_at"`
 		// Base is filled in check events, where the list also names pull requests
 		// of forks.
 		Base struct {
@@ -47,6 +61,7 @@ type (
 	}
 	checkRun struct {
 		ExternalID   string        `json:"external_id"`
+		HeadSHA      string        `json:"head_sha"`
 		App          app           `json:"app"`
 		PullRequests []pullRequest `json:"pull_requests"`
 	}
@@ -68,6 +83,22 @@ type (
 	}
 	account struct {
 		Login string `json:"login"`
+		Type  string `json:"type"`
+	}
+	issue struct {
+		Number int     `json:"number"`
+		User   account `json:"user"`
+		// PullRequest is there if the issue is a pull request.
+		PullRequest json.RawMessage `json:"pull_request"`
+	}
+	comment struct {
+		ID     int64   `json:"id"`
+		NodeID string  `json:"node_id"`
+		Body   string  `json:"body"`
+		User   account `json:"user"`
+	}
+	mergeGroup struct {
+		HeadSHA string `json:"head_sha"`
 	}
 )
 
@@ -86,7 +117,9 @@ func Wants(event, action string) bool {
 	switch event {
 	case pullRequestEvent:
 		return action == "edited" || wanted(event, &payload{Action: action})
-	case checkRunEvent, checkSuiteEvent:
+	case checkRunEvent:
+		return action == "requested_action" || wanted(event, &payload{Action: action})
+	case checkSuiteEvent, threadEvent, commentEvent, mergeEvent:
 		return wanted(event, &payload{Action: action})
 	}
 	return false
@@ -104,7 +137,7 @@ func Jobs(event string, payload []byte, appID int64) ([]bot.Job, error) {
 // for the bot. It is pure.
 func decode(event string, body []byte, self identity) ([]bot.Job, error) {
 	switch event {
-	case pullRequestEvent, checkRunEvent, checkSuiteEvent, threadEvent:
+	case pullRequestEvent, checkRunEvent, checkSuiteEvent, threadEvent, commentEvent, mergeEvent:
 	default:
 		return nil, nil
 	}
@@ -131,6 +164,14 @@ func decode(event string, body []byte, self identity) ([]bot.Job, error) {
 
 	var pulls []int
 	switch event {
+	case commentEvent:
+		return order(job, &p, self), nil
+	case mergeEvent:
+		if p.MergeGroup == nil || !sha(p.MergeGroup.HeadSHA) {
+			return nil, fmt.Errorf("%w: no merge group", errMalformed)
+		}
+		job.Command = &bot.Command{Kind: bot.CommandMergeGroup, Head: p.MergeGroup.HeadSHA}
+		return []bot.Job{job}, nil
 	case pullRequestEvent, threadEvent:
 		if p.PullRequest == nil {
 			return nil, fmt.Errorf("%w: no pull request", errMalformed)
@@ -143,6 +184,11 @@ func decode(event string, body []byte, self identity) ([]bot.Job, error) {
 			return nil, fmt.Errorf("%w: the pull request has no number", errMalformed)
 		}
 		pulls = []int{n}
+		var comments int
+		job.Commented = json.Unmarshal(p.PullRequest.Comments, &comments) == nil && comments > 0
+		if json.Unmarshal(p.PullRequest.Updated, &job.At) != nil {
+			job.At = time.Time{}
+		}
 	case checkRunEvent:
 		if p.CheckRun == nil {
 			return nil, fmt.Errorf("%w: no check run", errMalformed)
@@ -150,7 +196,10 @@ func decode(event string, body []byte, self identity) ([]bot.Job, error) {
 		if notOurs(p.CheckRun.App, self) {
 			return nil, nil
 		}
-		job.Rerun = true
+		job.Rerun = p.Action == "rerequested" || p.RequestedAction != nil && p.RequestedAction.Identifier == bot.ActionRerun
+		if !job.Rerun {
+			job.Command = &bot.Command{Kind: bot.CommandFix, Head: p.CheckRun.HeadSHA, Author: p.Sender.login()}
+		}
 		if n, ok := pullOf(p.CheckRun.ExternalID, job.Repository); ok {
 			pulls = []int{n}
 		} else {
@@ -181,8 +230,15 @@ func wanted(event string, p *payload) bool {
 	switch event {
 	case threadEvent: // people dismiss a mistake by resolving its thread
 		return p.Action == "resolved" || p.Action == "unresolved"
-	case checkRunEvent, checkSuiteEvent:
+	case checkSuiteEvent:
 		return p.Action == "rerequested"
+	case checkRunEvent:
+		pressed := p.RequestedAction != nil && (p.RequestedAction.Identifier == bot.ActionRerun || p.RequestedAction.Identifier == bot.ActionFix)
+		return p.Action == "rerequested" || p.Action == "requested_action" && pressed
+	case commentEvent:
+		return p.Action == "created"
+	case mergeEvent:
+		return p.Action == "checks_requested"
 	}
 	switch p.Action {
 	case "opened", "reopened", "synchronize", "ready_for_review", "labeled", "unlabeled":
@@ -191,6 +247,45 @@ func wanted(event string, p *payload) bool {
 		return p.Changes != nil && len(p.Changes.Base) > 0 && string(p.Changes.Base) != "null"
 	}
 	return false
+}
+
+// login is "" of nobody.
+func (a *account) login() string {
+	if a == nil {
+		return ""
+	}
+	return a.Login
+}
+
+// sha reports whether a text is the name of a commit.
+func sha(text string) bool {
+	return (len(text) == 40 || len(text) == 64) && strings.Trim(text, "0123456789abcdef") == ""
+}
+
+// maxOrder bounds what is kept of a comment: an order is one line.
+const maxOrder = 4000
+
+// order makes a job of a comment that may hold an order. Comments of bots do not,
+// as two that answer each other never end.
+func order(job bot.Job, p *payload, self identity) []bot.Job {
+	c := p.Comment
+	if p.Issue == nil || c == nil || p.Issue.Number <= 0 || c.ID <= 0 || c.NodeID == "" || len(p.Issue.PullRequest) == 0 || string(p.Issue.PullRequest) == "null" ||
+		c.User.Type == "Bot" || c.User.Login == "" {
+		return nil
+	}
+	body := strings.ToValidUTF8(c.Body[:min(len(c.Body), maxOrder)], "")
+	if self.login == "" {
+		if !strings.Contains(body, "@") {
+			return nil
+		}
+	} else if _, ok := bot.ParseOrder(body, self.login); !ok {
+		return nil
+	}
+	job.Pull = p.Issue.Number
+	job.Command = &bot.Command{
+		Kind: bot.CommandComment, Comment: c.ID, Node: c.NodeID, Author: c.User.Login, Opener: p.Issue.User.Login, Body: body,
+	}
+	return []bot.Job{job}
 }
 
 // notOurs reports whether the check belongs to another App; an unknown App on

@@ -83,6 +83,7 @@ type app struct {
 	log      *slog.Logger
 	server   *queue.Server
 	queue    *queue.Queue
+	done     *store.Store
 	hook     *webhook.Handler
 	recovery *recovery.Recovery // nil without appConfig.Recover
 	reviewer *bot.Reviewer
@@ -111,7 +112,7 @@ func newApp(ctx context.Context, config appConfig) (_ *app, err error) {
 	}()
 
 	gh := config.github()
-	gh.Transport, gh.Limits = config.Transport, config.Limits
+	gh.Transport, gh.Limits, gh.Alone = config.Transport, config.Limits, config.NATSURL == ""
 	client, err := github.New(gh)
 	if err != nil {
 		return nil, err
@@ -121,7 +122,7 @@ func newApp(ctx context.Context, config appConfig) (_ *app, err error) {
 	if find == nil {
 		find = (&analyser.Child{Log: a.log}).Analyse
 	}
-	a.reviewer = &bot.Reviewer{GitHub: client, Analyse: find, Config: bot.Config{Engine: version}}
+	a.reviewer = &bot.Reviewer{GitHub: client, Desk: client, Analyse: find, Config: bot.Config{Engine: version}}
 	a.handle = config.Handle
 	if a.handle == nil {
 		a.handle = a.review
@@ -145,8 +146,9 @@ func newApp(ctx context.Context, config appConfig) (_ *app, err error) {
 		return nil, err
 	}
 	a.metrics.watch(a.queue)
+	a.done = state
 
-	a.hook, err = webhook.New(a.queue, webhook.Options{
+	a.hook, err = webhook.New(warming{a.queue, client, config.Role}, webhook.Options{
 		Secrets: a.config.Secrets, AppID: a.config.AppID, Self: a.self, Log: a.log, Observe: a.metrics.webhook,
 	})
 	if err != nil {
@@ -351,18 +353,58 @@ func (a *app) review(ctx context.Context, job bot.Job) error {
 	ctx, cancel := context.WithTimeout(ctx, jobLimit)
 	defer cancel()
 	start := time.Now()
-	posted, err := a.reviewer.Review(ctx, job)
+	work, what := a.reviewer.Review, "reviewed"
+	if job.Command != nil {
+		work, what = a.reviewer.Obey, "command carried out"
+	}
+	posted, err := work(ctx, job)
 	a.metrics.calls(posted.Calls)
+	a.metrics.outcomes(job, posted.Outcomes)
 	if err != nil {
 		return err // logged by the queue, which decides what becomes of the job
 	}
-	a.log.Info("reviewed", "pull", job.String(), "delivery", job.Delivery, "comments", len(posted.Comments), "refused", len(posted.Refused),
+	a.introduceCheck(ctx, job)
+	a.log.Info(what, "pull", job.String(), "delivery", job.Delivery, "comments", len(posted.Comments), "refused", len(posted.Refused),
 		"check run", posted.CheckRun, "calls", len(posted.Calls), "took", time.Since(start).Round(time.Millisecond),
 		"since accepted", time.Since(job.Accepted).Round(time.Millisecond))
 	if a.config.Reviewed != nil {
 		a.config.Reviewed(job, posted)
 	}
 	return nil
+}
+
+// introduceCheck asks for a check run on the default branch at a repository's
+// first pull request, and again when that is so old that GitHub does not offer
+// the check for branch protection any more (seven days; the store forgets after
+// eight). It is a job of its own, as a review should not wait for it.
+func (a *app) introduceCheck(ctx context.Context, job bot.Job) {
+	if job.Event != "pull_request.opened" || job.Command != nil {
+		return
+	}
+	job.Delivery = fmt.Sprintf("introduce-%d", job.Repository)
+	job.Command = &bot.Command{Kind: bot.CommandIntroduce}
+	done, err := a.done.Done(ctx, queue.CommandKey(job))
+	if err == nil && !done {
+		err = a.queue.Put(ctx, job)
+	}
+	if err != nil { // the next pull request asks again
+		a.log.Warn("introduce the check", "repository", job.String(), "error", err)
+	}
+}
+
+// warming is a queue that has the installation's token fetched while the job is
+// on its way to a worker.
+type warming struct {
+	*queue.Queue
+	client *github.App
+	role   string
+}
+
+func (w warming) Put(ctx context.Context, job bot.Job) error {
+	if w.role != roleWebhook {
+		go w.client.Warm(context.WithoutCancel(ctx), job.Installation)
+	}
+	return w.Queue.Put(ctx, job)
 }
 
 // giveUp says on the pull request that its job was given up.
@@ -467,6 +509,7 @@ type metrics struct {
 	registry *prometheus.Registry
 	webhooks *prometheus.CounterVec
 	jobs     *prometheus.CounterVec
+	comments *prometheus.CounterVec
 	seconds  prometheus.Histogram
 	api      *prometheus.CounterVec
 }
@@ -480,6 +523,10 @@ func newMetrics() *metrics {
 		jobs: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "dtypebot_jobs_total", Help: "Tries at review jobs by outcome.",
 		}, []string{"outcome"}),
+		comments: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "dtypebot_comments_total",
+			Help: "Comments by rule, repository and what became of them: posted, accepted (the suggestion stands in the code), fixed, dismissed.",
+		}, []string{"rule", "repository", "outcome"}),
 		seconds: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "dtypebot_job_seconds", Help: "Duration of a try at a review job.", Buckets: prometheus.ExponentialBuckets(0.05, 2, 12),
 		}),
@@ -487,7 +534,7 @@ func newMetrics() *metrics {
 			Name: "dtypebot_github_calls_total", Help: "Calls of GitHub's API by name.",
 		}, []string{"call"}),
 	}
-	m.registry.MustRegister(m.webhooks, m.jobs, m.seconds, m.api,
+	m.registry.MustRegister(m.webhooks, m.jobs, m.comments, m.seconds, m.api,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -497,6 +544,14 @@ func (m *metrics) webhook(event, outcome string) { m.webhooks.WithLabelValues(ev
 func (m *metrics) job(_ bot.Job, outcome string, took time.Duration) {
 	m.jobs.WithLabelValues(outcome).Inc()
 	m.seconds.Observe(took.Seconds())
+}
+
+// outcomes counts what became of comments. The repository goes by its name: its
+// owner looks at this.
+func (m *metrics) outcomes(job bot.Job, list []bot.Outcome) {
+	for _, o := range list {
+		m.comments.WithLabelValues(o.Rule, job.Owner+"/"+job.Name, o.What).Inc()
+	}
 }
 
 func (m *metrics) calls(names []string) {
