@@ -24,7 +24,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"regexp"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -233,11 +232,8 @@ func reviewSubject(job bot.Job) string {
 // CommandKey is what a command is remembered by once it is carried out. It is the
 // job's subject: each delivery has its own.
 func CommandKey(job bot.Job) string {
-	return fmt.Sprintf("command.%d.%s", job.Installation, subjectChars.ReplaceAllString(job.Delivery, "_"))
+	return fmt.Sprintf("command.%d.%s", job.Installation, keyChars.ReplaceAllString(job.Delivery, "_"))
 }
-
-// subjectChars are those that a part of a subject cannot have.
-var subjectChars = regexp.MustCompile(`[^A-Za-z0-9_-]`)
 
 // Put stores a job; when it returns nil the job is on disk, on an
 // external cluster as durably as that stores. A job of the same pull request
