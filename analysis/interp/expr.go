@@ -330,7 +330,7 @@ func (e *evaluator) attribute(x *python.Attribute) *Value {
 				break
 			}
 			return recv.derived(x, HowKeep, "."+x.Sel, recv)
-		case recv.Kind == KindTensor:
+		case recv.Kind == KindTensor && (recv.symbol() == nil || isTensorMethod(x.Sel)): // a model was cast as well
 			return &Value{Kind: KindMethod, Recv: recv, Name: x.Sel, At: x}
 		}
 		if isTensorMethod(x.Sel) {

@@ -212,9 +212,6 @@ func (l *linker) passed(d definition, param string) []known {
 			continue
 		}
 		k := l.typeOf(b.u, b.shape, b.env)
-		if k.ok() && k.rank == dtype.RankScalar {
-			k = known{}
-		}
 		k.none = b.shape.Kind == interp.KindNone
 		if k.ok() {
 			k.why = slices.Concat(k.why, []interp.Place{{Path: s.u.path, Line: s.call.Line, Text: fmt.Sprintf("%s gets it as %s", code(s.call.Words), code(param))}})

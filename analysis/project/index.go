@@ -192,10 +192,13 @@ func (k *Linked) Contracts(file string, facts *interp.Facts) (map[*dtype.Root]Co
 	for _, r := range roots {
 		l.hops = 0
 		n := l.rootType(linked, b.roots[r], nil)
+		if n.rank == dtype.RankScalar {
+			n = known{} // numbers meet no one
+		}
 		c := Contract{Type: n.t, Rank: n.rank, Why: short(n.why)}
 		if o := b.m.Roots[b.roots[r]-1]; o.Kind == interp.OriginParam {
 			for _, p := range l.passed(definition{linked, o.In}, o.Name) {
-				if p.ok() {
+				if p.ok() && p.rank != dtype.RankScalar {
 					c.Passed = append(c.Passed, Passed{p.t, short(p.why)})
 				}
 			}

@@ -612,6 +612,12 @@ func (l *linker) bound(u *unit, name string, depth int) thing {
 	return thing{}
 }
 
+// floats reports whether a part that is known is floating.
+func (a Alt) floats() bool {
+	d, _ := dtype.ByName(a.Exact)
+	return a.Default || d.Floating()
+}
+
 // combine is the dtype.Type of a Type, with its roots resolved by root; Unknown if
 // one has none.
 func (l *linker) combine(t Type, root func(int) known) (dtype.Type, []interp.Place) {
@@ -635,6 +641,9 @@ alternatives:
 			parts := len(a.Roots)
 			if a.Exact != "" || a.Default {
 				parts++
+			}
+			if k.ok() && parts > 1 && k.rank == dtype.RankScalar && a.floats() {
+				continue // a Python number does not widen a floating tensor
 			}
 			if !k.ok() || parts > 1 && k.rank != dtype.RankDim {
 				return dtype.Unknown, nil

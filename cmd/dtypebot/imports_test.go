@@ -74,7 +74,8 @@ var layers = map[string]layer{
 // testsMay are further imports of test files, beside a package's own table and
 // the packages that are there for tests.
 var testsMay = map[string]string{
-	"analysis/check":     "analysis/patch analysis/rules/torchrun", // real diffs
+	"analysis/project":   "analysis analysis/check analysis/rules/torchrun", // small projects, under PyTorch
+	"analysis/check":     "analysis/patch analysis/rules/torchrun",          // real diffs
 	"analysis/rules":     "analysis/check analysis/rules/torchrun suggestions",
 	"analysis/interp":    "analysis/rules/torchrun",
 	"suggestions":        "analysis/patch analysis/rules analysis/rules/torchrun",
