@@ -502,12 +502,77 @@ func (g *generator) statement() {
 		}
 	case k < 88:
 		g.branch()
-	case k < 92:
+	case k < 91:
 		g.function()
-	case k < 96:
+	case k < 95:
 		g.module()
-	default:
+	case k < 98:
 		g.autocast()
+	default:
+		g.language()
+	}
+}
+
+// language is about Python's ways of handing dtypes on.
+func (g *generator) language() {
+	g.tags["language"] = true
+	s := g.shape()
+	a := g.tensor(s)
+	n := g.name()[1:]
+	switch g.Intn(9) {
+	case 0: // a lambda
+		g.plain(fmt.Sprintf("f%s = lambda x, k=%s: x %s k", n, g.pick("2", "0.5", "True"), g.pick("+", "*", "/")))
+		g.add(s, fmt.Sprintf("f%s(%s)", n, a))
+	case 1: // a dictionary of dtypes, read by a known key and by an unknown one
+		one, other := g.dtype(), g.dtype()
+		g.plain(fmt.Sprintf("d%s = {'one': torch.%s, 'other': torch.%s}", n, one, other))
+		g.add(s, fmt.Sprintf("%s.to(d%s['%s'])", a, n, g.pick("one", "other")))
+		g.add(s, fmt.Sprintf("%s.to(d%s.get('third', torch.%s))", a, n, other))
+	case 2: // a default that is None
+		g.plain(fmt.Sprintf("def exists%s(v): return v is not None", n))
+		g.plain(fmt.Sprintf("def f%s(x, other=None):", n))
+		g.plain(fmt.Sprintf("    other = other if exists%s(other) else x.double()", n))
+		g.plain("    return x + other")
+		g.add(s, fmt.Sprintf("f%s(%s%s)", n, a, g.pick("", ", None", ", "+g.tensor(g.fitting(s)))))
+	case 3: // tests of the kind and of the dtype
+		b := g.pick(g.tensor(g.fitting(s)), g.scalar())
+		g.plain(fmt.Sprintf("def f%s(x, k):", n))
+		g.plain("    if isinstance(k, torch.Tensor):")
+		g.plain("        return x + k.to(x.dtype)")
+		g.plain("    return x * k")
+		g.add(s, fmt.Sprintf("f%s(%s, %s)", n, a, b))
+	case 4:
+		g.plain(fmt.Sprintf("def f%s(x):", n))
+		g.plain("    if x.dtype in (torch.float16, torch.bfloat16):")
+		g.plain("        return x.float()")
+		g.plain("    return x")
+		g.add(s, fmt.Sprintf("f%s(%s)", n, a))
+	case 5: // an argument for a dtype
+		g.plain(fmt.Sprintf("def f%s(x, dtype=None, **rest):", n))
+		g.plain("    dtype = dtype or x.dtype")
+		g.plain("    return torch.ones_like(x, dtype=dtype)")
+		g.add(s, fmt.Sprintf("f%s(%s%s)", n, a, g.pick("", ", torch."+g.dtype(), ", dtype=torch."+g.dtype())))
+	case 6: // a property and a method
+		g.plain(fmt.Sprintf("class P%s:", n))
+		g.plain("    def __init__(self, x):")
+		g.plain("        self.x = x")
+		g.plain("    @property")
+		g.plain("    def dtype(self):")
+		g.plain("        return torch." + g.dtype())
+		g.plain("    def cast(self, y):")
+		g.plain("        return y.to(self.dtype)")
+		g.add(s, fmt.Sprintf("P%s(3).cast(%s)", n, a))
+	case 7: // the default dtype
+		d := g.pick("float32", "float64")
+		g.plain("torch.set_default_dtype(torch." + d + ")")
+		g.add("4", "torch.ones(4)")
+		g.add("4", "torch.arange(4) * 0.5")
+		g.plain("torch.set_default_dtype(torch.float32)")
+	case 8: // comprehensions and unpacking
+		b := g.tensor(s)
+		x, y := g.name(), g.name()
+		g.emit(fmt.Sprintf("%s, %s = [t.%s() for t in (%s, %s)]", x, y, g.pick("float", "clone", "double"), a, b), x, y)
+		g.vars = append(g.vars, variable{x, s, false, g.last}, variable{y, s, false, g.last})
 	}
 }
 
@@ -621,6 +686,14 @@ func (g *generator) module() {
 
 func (g *generator) autocast() {
 	g.tags["autocast"] = true
+	if g.Intn(5) == 0 { // a decorator
+		f := "f" + g.name()[1:]
+		g.plain("@" + g.pick("torch.autocast('cpu')", "torch.autocast('cpu', dtype=torch.bfloat16)", "torch.autocast(device_type='cpu', enabled=False)"))
+		g.plain(fmt.Sprintf("def %s(x, y):", f))
+		g.plain("    return " + g.pick("x @ y", "(x @ y) + x", "F.linear(x, y)", "torch.softmax(x @ y, -1)"))
+		g.add("4,4", fmt.Sprintf("%s(%s, %s)", f, g.tensor("4,4"), g.tensor("4,4")))
+		return
+	}
 	saved := len(g.vars)
 	g.tensor("4,4")
 	g.tensor("4,4")

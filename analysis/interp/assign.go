@@ -268,6 +268,9 @@ func (e *evaluator) truth(c python.Expr) truthValue {
 			return always
 		}
 	case *python.Compare:
+		if len(c.Xs) == 2 && (c.Ops[0] == "in" || c.Ops[0] == "not in") {
+			return e.amongDTypes(c)
+		}
 		if len(c.Xs) == 2 && (c.Ops[0] == "==" || c.Ops[0] == "!=" || c.Ops[0] == "is" || c.Ops[0] == "is not") && !isNone(c.Xs[1]) {
 			return e.dtypeTruth(c)
 		}
@@ -309,6 +312,36 @@ func (e *evaluator) dtypeTruth(c *python.Compare) truthValue {
 	}
 	equal := dtype.Relate(x.DType, y.DType) == dtype.Same
 	if equal == (c.Ops[0] == "==" || c.Ops[0] == "is") {
+		return always
+	}
+	return never
+}
+
+// amongDTypes knows x.dtype in (torch.float16, torch.bfloat16) of dtypes that are
+// known without any root.
+func (e *evaluator) amongDTypes(c *python.Compare) truthValue {
+	seq, ok := c.Xs[1].(*python.Seq)
+	if !ok {
+		return sometimes
+	}
+	x := e.quiet(c.Xs[0])
+	if x.Kind != KindDType || !e.settled(x.DType) {
+		return sometimes
+	}
+	d, one := x.DType.Exact()
+	if !one {
+		return sometimes
+	}
+	among := false
+	for _, s := range seq.Xs {
+		v := e.quiet(s)
+		f, ok := v.DType.Exact()
+		if v.Kind != KindDType || !ok {
+			return sometimes
+		}
+		among = among || f == d
+	}
+	if among == (c.Ops[0] == "in") {
 		return always
 	}
 	return never

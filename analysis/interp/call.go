@@ -288,7 +288,12 @@ func (e *evaluator) summary(fn *Function) bool {
 			return true
 		}
 	}
-	savedFrame, savedCast, savedStmt := e.frame, e.autocast, e.stmt
+	savedFrame, savedCast, savedStmt, savedDefault := e.frame, e.autocast, e.stmt, e.deflt
+	if e.defaults.top > 1 {
+		e.deflt = dtype.Unknown // whenever it is called
+	} else if e.defaults.top == 0 && !e.defaults.anywhere {
+		e.deflt = dtype.Default // not that of a context around this call
+	}
 	e.frame = &frame{vars: newVars(), parent: fn.frame, scope: fn.Scope}
 	e.autocast = nil
 	for _, d := range fn.Def.Decorators {
@@ -311,7 +316,7 @@ func (e *evaluator) summary(fn *Function) bool {
 	if fn.Class != nil && fn.Name == "__init__" {
 		fn.Class.collect(e, e.frame.vars)
 	}
-	e.frame, e.autocast, e.stmt = savedFrame, savedCast, savedStmt
+	e.frame, e.autocast, e.stmt, e.deflt = savedFrame, savedCast, savedStmt, savedDefault
 	fn.state = 2
 	return true
 }

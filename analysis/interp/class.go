@@ -194,6 +194,16 @@ func (c *Class) follow(e *evaluator, name string, v *Value) *Value {
 		f := *v
 		f.fresh = false
 		return &f
+	case v.Kind == KindSequence && c.Module: // the modules of a list, all of one dtype
+		f := *v
+		f.Elems = make([]*Value, len(v.Elems))
+		for i, el := range v.Elems {
+			f.Elems[i] = c.followElement(e, name, el)
+		}
+		if v.Elem != nil {
+			f.Elem = c.followElement(e, name, v.Elem)
+		}
+		return &f
 	case v.Kind == KindModule, v.Kind == KindTensor && v.Op == "torch.nn.Parameter", v.Kind == KindTensor && v.Op == "register_buffer":
 	default:
 		return v
@@ -210,6 +220,14 @@ func (c *Class) follow(e *evaluator, name string, v *Value) *Value {
 		f.root = nil
 	}
 	return &f
+}
+
+// followElement is follow for an element of a list, if that is a module.
+func (c *Class) followElement(e *evaluator, name string, el *Value) *Value {
+	if el.Kind == KindModule || el.Kind == KindInstance && el.Class.Module {
+		return c.follow(e, name, el)
+	}
+	return el
 }
 
 func (c *Class) root(e *evaluator, name string, class dtype.RootClass) *dtype.Root {

@@ -40,7 +40,8 @@ type evaluator struct {
 	depth    int
 	// callDepth counts callees that are evaluated from their callers.
 	callDepth int
-	deflt     dtype.Type
+	deflt     dtype.Type // what torch.get_default_dtype() gives here
+	defaults  defaults
 	pending   []*Function
 	funcs     map[*python.FuncDef]*Function
 	lambdas   map[*python.Lambda]*Function
@@ -77,7 +78,8 @@ func Eval(tree *python.File, opts Options) *Facts {
 	if opts.Uses {
 		e.uses = map[python.Node][]Use{}
 	}
-	if changesDefault(tree) {
+	e.defaults = defaultChanges(tree)
+	if e.defaults.anywhere {
 		e.deflt = dtype.Unknown
 	}
 	scope := &Scope{}
@@ -138,12 +140,6 @@ func (e *evaluator) drain() {
 	e.pending = nil
 }
 
-// changesDefault reports whether the file sets the default dtype; then nothing
-// is known of it.
-func changesDefault(f *python.File) bool {
-	return strings.Contains(f.Source, "set_default_dtype") || strings.Contains(f.Source, "set_default_tensor_type")
-}
-
 // spend counts one step and reports whether the budget is used up.
 func (e *evaluator) spend() bool {
 	e.steps--
@@ -166,6 +162,9 @@ func (e *evaluator) statement(s python.Stmt) {
 	switch s := s.(type) {
 	case *python.ExprStmt:
 		e.expr(s.X)
+		if e.defaults.top > 0 {
+			e.setDefault(s.X)
+		}
 	case *python.Assign:
 		e.assign(s)
 	case *python.Return:
@@ -385,8 +384,13 @@ func (e *evaluator) loop(head func(), body, orElse []python.Stmt) {
 
 func (e *evaluator) withStmt(s *python.With) {
 	pushed := 0
+	deflt := e.deflt
+	defer func() { e.deflt = deflt }()
 	for _, item := range s.Items {
 		v := e.expr(item.Context)
+		if t, ok := e.defaultContext(item.Context); ok {
+			e.deflt = t
+		}
 		if a, ok := e.autocastRegion(item.Context); ok {
 			e.autocast = append(e.autocast, a)
 			e.frame.scope.Half = append(e.frame.scope.Half, item.Context)

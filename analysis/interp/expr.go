@@ -23,6 +23,9 @@ func (e *evaluator) expr(x python.Expr) *Value {
 	if v == nil {
 		return unknown()
 	}
+	if v.Kind == KindNumber {
+		v = e.current(v)
+	}
 	if v.At == nil {
 		v.At = x
 	}
@@ -366,6 +369,13 @@ func (e *evaluator) attribute(x *python.Attribute) *Value {
 		if m := recv.Class.method(x.Sel); m != nil {
 			return &Value{Kind: KindFunction, Func: m}
 		}
+		if recv.Class.Function && x.Sel == "apply" {
+			return &Value{Kind: KindMethod, Recv: recv, Name: x.Sel, At: x}
+		}
+		if v, ok := recv.Class.Attrs[x.Sel]; ok && !recv.Class.Set[x.Sel] {
+			return v
+		}
+		return e.attributeOfUnknown(x, path, isPath)
 	case KindDType:
 		if x.Sel == "is_floating_point" {
 			return &Value{Kind: KindMethod, Recv: recv, Name: x.Sel}

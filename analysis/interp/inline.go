@@ -62,7 +62,7 @@ func (e *evaluator) inline(fn *Function, recv *Value, a *args) (result inlined, 
 		}
 	}
 	r := e.region()
-	key.WriteString(string('0'+r.State) + r.Device + r.DType.String())
+	key.WriteString(e.deflt.String() + string('0'+r.State) + r.Device + r.DType.String())
 	k := key.String()
 	if done, ok := fn.inlined[k]; ok {
 		return done, done.ret != nil || done.raises.text != ""
@@ -123,7 +123,15 @@ func (e *evaluator) bindArgs(fn *Function, recv *Value, a *args) bool {
 			i = len(a.pos)
 			continue
 		case p.Star == 2:
-			return false
+			rest := &Value{Kind: KindDict, Fields: map[string]*Value{}, Known: true}
+			for name, k := range a.names {
+				if !slices.ContainsFunc(fn.Def.Params, func(q python.Param) bool { return q.Name == name && q.Star == 0 }) {
+					rest.Fields[name] = a.kw[k]
+					used++
+				}
+			}
+			e.frame.vars.set(p.Name, rest)
+			continue
 		case !p.KeywordOnly && i < len(a.pos):
 			e.frame.vars.set(p.Name, a.pos[i])
 			i++

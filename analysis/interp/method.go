@@ -108,6 +108,13 @@ func (e *evaluator) methodOf(x *python.Call, m *Value, a *args) *Value {
 		if v := e.dictMethod(x, recv, recvExpr, m.Name, a); v != nil {
 			return v
 		}
+	case KindClass: // Function.apply(…) calls forward(ctx, …)
+		if fwd := recv.Class.method("forward"); fwd != nil && fwd.static {
+			b := *a
+			b.pos = append([]*Value{unknown()}, a.pos...)
+			b.exprs = append([]python.Expr{x.Func}, a.exprs...)
+			return e.userCall(x, fwd, nil, &b)
+		}
 	case KindString:
 		return &Value{Kind: KindString}
 	case KindNumber:
@@ -373,7 +380,7 @@ func (e *evaluator) store(t *python.Subscript, v *Value, s python.Stmt) {
 	if recv.Kind == KindDict {
 		if len(idx) == 1 && idx[0].Kind == KindString && idx[0].Known {
 			if path, ok := dotted(t.X); ok {
-				n := &Value{Kind: KindDict, Fields: map[string]*Value{}, root: recv.root}
+				n := &Value{Kind: KindDict, Fields: map[string]*Value{}, root: recv.root, Known: recv.Known}
 				for k, f := range recv.Fields {
 					n.Fields[k] = f
 				}

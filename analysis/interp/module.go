@@ -222,7 +222,15 @@ func (e *evaluator) moduleMake(x *python.Call, name string, a *args) *Value {
 		if v.DType.Empty() {
 			v.DType = e.deflt
 		}
-	case "ModuleList", "ModuleDict", "ParameterList", "ParameterDict":
+	case "ModuleList": // a list as far as loops and indices are concerned
+		if l, _ := a.arg(0, "modules"); l != nil && l.Kind == KindSequence {
+			return &Value{Kind: KindSequence, Name: "ModuleList", Elems: l.Elems, Elem: l.Elem}
+		}
+		if len(a.pos)+len(a.kw) == 0 {
+			return &Value{Kind: KindSequence, Name: "ModuleList"}
+		}
+		return e.open(x, e.file.Text(x.Pos()))
+	case "ModuleDict", "ParameterList", "ParameterDict":
 		return e.open(x, e.file.Text(x.Pos()))
 	case "DataParallel", "SyncBatchNorm":
 		return e.open(x, e.file.Text(x.Pos()))
@@ -247,6 +255,16 @@ func (e *evaluator) moduleMethod(x *python.Call, recv *Value, recvExpr python.Ex
 		}
 	case "cuda", "cpu", "eval", "train", "requires_grad_", "apply":
 		return recv
+	case "load_state_dict":
+		if v, _ := a.key("assign"); v == nil || v.Known && v.Text == "False" {
+			return e.open(x, e.file.Text(x.Pos()))
+		}
+		if path, ok := dotted(recvExpr); ok { // the file's dtypes take the place of the module's
+			v := *recv
+			v.DType = dtype.Unknown
+			e.frame.vars.set(path, &v)
+		}
+		return e.open(x, e.file.Text(x.Pos()))
 	case "parameters":
 		return &Value{Kind: KindSequence, Elem: &Value{Kind: KindTensor, DType: recv.DType, Rank: dtype.RankDim}}
 	case "forward":
@@ -267,6 +285,17 @@ func (e *evaluator) moduleMethod(x *python.Call, recv *Value, recvExpr python.Ex
 
 // moduleCall is module(x).
 func (e *evaluator) moduleCall(x *python.Call, m *Value, a *args) *Value {
+	if m.Name == "" && len(m.From) == 2 { // one of two
+		var v *Value
+		for _, f := range m.From {
+			el := *f
+			if _, ok := m.DType.Root(); ok {
+				el.DType = m.DType
+			}
+			v = joinValues(v, e.moduleCall(x, &el, a))
+		}
+		return v
+	}
 	base := strings.TrimPrefix(m.Name, "torch.nn.")
 	in, inExpr := a.arg(0, "input", "query", "src")
 	e.judge(x, refusal{})

@@ -108,6 +108,12 @@ func (e *evaluator) library(name, ref string) *Value {
 // boolOp is X and Y, X or Y. What stands before "or" is not None behind it.
 func (e *evaluator) boolOp(x *python.BoolOp) *Value {
 	l := e.expr(x.X)
+	if l.truthy() {
+		if x.Op == "or" {
+			return l
+		}
+		return e.expr(x.Y)
+	}
 	saved := e.frame.vars
 	e.frame.vars = saved.clone()
 	e.narrow(x.X, x.Op == "and")
@@ -126,6 +132,15 @@ func (e *evaluator) boolOp(x *python.BoolOp) *Value {
 	return joinValues(l, r)
 }
 
+// truthy reports whether a value certainly counts as true: a dtype, a function.
+func (v *Value) truthy() bool {
+	switch v.Kind {
+	case KindDType, KindFunction, KindClass:
+		return !v.Maybe && v.root == nil
+	}
+	return false
+}
+
 // maxFields is how many items are known of a dictionary that is filled one by
 // one.
 const maxFields = 256
@@ -138,11 +153,13 @@ const maxItems = 64
 func (e *evaluator) dict(x *python.Dict) *Value {
 	v := &Value{Kind: KindDict, Fields: make(map[string]*Value, len(x.Items))}
 	whole := len(x.Items) > 0 && len(x.Items) <= maxItems
+	v.Known = true
 	var any *Value
 	for _, it := range x.Items {
 		val := e.expr(it.Value)
 		if it.Key == nil { // **rest
 			whole = whole && val.Kind == KindDict && val.Elem != nil
+			v.Known = v.Known && val.Kind == KindDict && val.Known
 			if val.Kind == KindDict {
 				for k, f := range val.Fields {
 					v.Fields[k] = f
@@ -152,6 +169,8 @@ func (e *evaluator) dict(x *python.Dict) *Value {
 		} else if k := e.expr(it.Key); k.Kind == KindString && k.Known {
 			v.Fields[k.Text] = val
 			e.fills(it.Value, k.Text, val)
+		} else {
+			v.Known = false
 		}
 		if whole {
 			any = joinValues(any, val)
@@ -196,6 +215,14 @@ func (e *evaluator) dictMethod(x *python.Call, recv *Value, recvExpr python.Expr
 		if key != nil && key.Kind == KindString && key.Known {
 			v = recv.Fields[key.Text]
 		}
+		if path, ok := dotted(recvExpr); v == nil && ok && recv.Known && key != nil && key.Kind == KindString && key.Known {
+			if own, ok := e.frame.vars.get(path); ok && own == recv { // nobody else fills it
+				if other, _ := a.arg(1, "default"); other != nil {
+					return other
+				}
+				return &Value{Kind: KindNone}
+			}
+		}
 		if v == nil {
 			v = recv.Elem
 		}
@@ -237,7 +264,7 @@ func (e *evaluator) dictMethod(x *python.Call, recv *Value, recvExpr python.Expr
 
 // dictCall is dict(…).
 func (e *evaluator) dictCall(a *args) *Value {
-	v := &Value{Kind: KindDict, Fields: make(map[string]*Value, len(a.kw))}
+	v := &Value{Kind: KindDict, Fields: make(map[string]*Value, len(a.kw)), Known: len(a.pos) == 0 && !a.star}
 	if len(a.pos) > 0 && a.pos[0].Kind == KindDict {
 		for k, f := range a.pos[0].Fields {
 			v.Fields[k] = f

@@ -42,7 +42,7 @@ type Value struct {
 
 	Name   string            // KindLibrary, KindMethod, KindModule (class name)
 	Text   string            // KindString, or the source of a KindNumber literal
-	Known  bool              // KindString and KindNumber: Text is the value
+	Known  bool              // KindString and KindNumber: Text is the value; KindDict: Fields are all items
 	Elems  []*Value          // KindSequence of known length
 	Elem   *Value            // KindSequence of unknown length: any element; KindDict: any item, nil if nothing is known of some
 	Fields map[string]*Value // KindDict: the items with constant keys

@@ -7,7 +7,7 @@ one = DTYPES["double"]  # is dtype:float64
 any = DTYPES["bf16" if len(name) > 3 else "double"]  # is dtype:bfloat16|float64
 x = torch.ones(4, dtype=any)  # is bfloat16|float64
 got = DTYPES.get("double")  # is dtype:float64
-other = DTYPES.get("half", torch.float64)  # is dtype:bfloat16|float64
+other = DTYPES.get("half", torch.float64)  # is dtype:float64
 made = dict(points=torch.ones(2), ids=torch.arange(2))
 points = made["points"]  # is default
 merged = {**made, "ids": torch.ones(2, dtype=torch.int32)}

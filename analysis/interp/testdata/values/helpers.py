@@ -46,3 +46,16 @@ def cast(points, other):
 g = cast(x, torch.ones(3, dtype=torch.float64))  # is float64
 h = cast(x, torch.ones(3, dtype=torch.int64))  # is bfloat16
 k = (lambda t, s=2: t * s)(x)  # is bfloat16
+
+
+def made(points, dtype=None, **rest):
+    dtype = dtype or points.dtype
+    ones = torch.ones_like(points, dtype=dtype)
+    if points.dtype in (torch.float16, torch.bfloat16):
+        return ones
+    return ones.double()
+
+
+m = made(x, torch.float32, size=3)  # is float32
+n = made(e)  # is float64
+o = made(x)  # is bfloat16
