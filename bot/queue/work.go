@@ -491,9 +491,11 @@ func (w *work) finish(book context.Context, it *item) {
 func (w *work) dead(it *item, tries int, reason string) string {
 	book, cancel := w.book()
 	defer cancel()
+	// Whatever becomes of the rest, if the item comes again it is for this reason:
+	// another one would be told beside it.
+	w.remember(it, reason)
 	if err := w.q.step("bury", func() error { return w.q.bury(book, it, tries, reason) }); err != nil {
 		w.q.note(it, "bury", err)
-		w.remember(it, reason)
 		w.q.note(it, "delay", it.msg.NakWithDelay(w.q.o.Backoff))
 		return Retried
 	}
@@ -502,7 +504,6 @@ func (w *work) dead(it *item, tries int, reason string) string {
 		var retry bot.Retry
 		if errors.As(err, &retry) && retry.HandBack {
 			// It is found given up again, and told again.
-			w.remember(it, reason)
 			return w.handBack(it, w.outage(it, max(retry.After, w.q.o.LeaseRetry)), err.Error())
 		}
 		w.q.note(it, "tell that the job was given up", err)
@@ -515,7 +516,7 @@ func (w *work) dead(it *item, tries int, reason string) string {
 func (w *work) remember(it *item, reason string) {
 	book, cancel := w.book()
 	defer cancel()
-	w.q.note(it, "record the failure", w.q.state.Fail(book, it.key, it.seq, reason))
+	w.q.note(it, "record the failure", w.q.step("remember", func() error { return w.q.state.Fail(book, it.key, it.seq, reason) }))
 }
 
 // tellLimit bounds a call of Options.Dead.
