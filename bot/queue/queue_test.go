@@ -869,3 +869,37 @@ func TestAdmit(t *testing.T) {
 	stop()
 	f.depth(0, 0)
 }
+
+// savedJob is a job as the first version of this format wrote it.
+const savedJob = `{"v":1,"installation":7,"repository":9,"owner":"octo","name":"lift","pull":3,` +
+	`"delivery":"72d3162e-cc78-11e3-81ab-4c9367dc0958","event":"pull_request.opened","accepted":"2026-11-26T08:15:30.123456789Z","rerun":true}`
+
+// TestVersions has jobs of an older, this and a newer version in the queue, as
+// while one process after the other is replaced: the newer one waits for a
+// process that knows it, and is neither lost nor counted as tried.
+func TestVersions(t *testing.T) {
+	f := embedded(t)
+	js := f.srv.JetStream()
+	newer := strings.Replace(strings.Replace(savedJob, `"v":1`, fmt.Sprintf(`"v":%d,"new":{"field":[1]}`, bot.JobVersion+1), 1), `"pull":3`, `"pull":4`, 1)
+	for subject, text := range map[string]string{"review.7.9.3": savedJob, "review.7.9.4": newer} {
+		if _, err := js.Publish(t.Context(), subject, []byte(text)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got := make(chan bot.Job, 10)
+	stop := f.work(2, func(_ context.Context, j bot.Job) error {
+		got <- j
+		return nil
+	})
+	f.outcomes(2)
+	stop()
+	want := bot.Job{
+		V: 1, Installation: 7, Repository: 9, Owner: "octo", Name: "lift", Pull: 3,
+		Delivery: "72d3162e-cc78-11e3-81ab-4c9367dc0958", Event: "pull_request.opened",
+		Accepted: time.Date(2026, 11, 26, 8, 15, 30, 123456789, time.UTC), Rerun: true,
+	}
+	if diff := cmp.Diff(want, wait(t, got)); diff != "" || len(got) > 0 {
+		t.Errorf("the old job (-want +got), and %d more:\n%s", len(got), diff)
+	}
+	f.depth(1, 0)
+}

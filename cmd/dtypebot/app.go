@@ -40,6 +40,9 @@ const (
 	jobLimit = 5 * time.Minute
 	// analysisLimit ends an analysis in this process.
 	analysisLimit = 2 * time.Minute
+	// drain is for how long webhooks are taken after a signal; whoever asks for
+	// readiness every second learns in time that this process ends.
+	drain = 2 * time.Second
 	// answerLimit is how long open requests may go on after a signal.
 	answerLimit = 5 * time.Second
 )
@@ -70,6 +73,9 @@ type appConfig struct {
 	// Queue are the queue's delays; zeros are the defaults. Log and Observe are
 	// the app's own.
 	Queue queue.Options
+	// Drain is for how long, after a signal, webhooks are still taken while
+	// readiness says no, so that whoever balances the load sends them elsewhere.
+	Drain time.Duration
 	// Limits are kept towards GitHub; nil keeps none.
 	Limits *github.Limits
 	// Recover, if not nil, says to look for work that no webhook brought, and how
@@ -90,6 +96,7 @@ type app struct {
 	handle   func(context.Context, bot.Job) error
 	metrics  *metrics
 	api      probe
+	ending   atomic.Bool // readiness says no
 	client   *github.App
 	login    atomic.Pointer[string] // of the App's own account, nil while unknown
 	listener net.Listener
@@ -299,6 +306,8 @@ func (a *app) serve(ctx context.Context, g *errgroup.Group, l net.Listener, s *h
 	})
 	g.Go(func() error {
 		<-ctx.Done()
+		a.ending.Store(true)
+		time.Sleep(a.config.Drain)
 		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), answerLimit)
 		defer cancel()
 		if err := s.Shutdown(end); err != nil {
@@ -343,10 +352,15 @@ func (a *app) routes() {
 // ready returns why the bot cannot do its work, nil if it can. It accepts and
 // queues webhooks even when GitHub's API is out of reach.
 func (a *app) ready(ctx context.Context) error {
+	if a.ending.Load() {
+		return errEnding
+	}
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
 	return errors.Join(a.queue.Ready(ctx), a.api.state())
 }
+
+var errEnding = errors.New("the process is about to end")
 
 // review does one job.
 func (a *app) review(ctx context.Context, job bot.Job) error {

@@ -32,8 +32,8 @@ func newServe() *cobra.Command {
 the pull requests. It is configured by the environment:
 
 ` + environmentHelp() + `
-It ends on SIGINT or SIGTERM: running reviews may finish for ` + shutdownGrace.String() + `, the rest
-stays in the queue. A second signal ends it at once.`,
+It ends on SIGINT or SIGTERM: readiness says no at once, webhooks are taken for ` + drain.String() + `
+more, running reviews may finish for ` + shutdownGrace.String() + `, the rest stays in the queue. A second signal ends it at once.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
@@ -45,7 +45,7 @@ stays in the queue. A second signal ends it at once.`,
 			}
 			limits := github.DefaultLimits()
 			app, err := newApp(ctx, appConfig{
-				serveConfig: config, Log: config.logger(cmd.ErrOrStderr()), Limits: &limits, Recover: &recovery.Options{},
+				serveConfig: config, Log: config.logger(cmd.ErrOrStderr()), Limits: &limits, Recover: &recovery.Options{}, Drain: drain,
 			})
 			if err != nil {
 				return err
