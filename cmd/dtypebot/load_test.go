@@ -201,8 +201,13 @@ func TestSoak(t *testing.T) {
 		}
 		faults.Add(1)
 		return []*githubsim.Fault{
-			{Status: 502, Body: "<html>"}, {Drop: true}, {Drop: true, After: true}, {Truncate: 20}, {Delay: 500 * time.Millisecond},
-			{Status: 429, Body: "{}", Header: http.Header{"Retry-After": {"1"}}}, {Status: 200, Body: "{"},
+			{Status: 502, Body: "<html>"},
+			{Drop: true},
+			{Drop: true, After: true},
+			{Truncate: 20},
+			{Delay: 500 * time.Millisecond},
+			{Status: 429, Body: "{}", Header: http.Header{"Retry-After": {"1"}}},
+			{Status: 200, Body: "{"},
 		}[rand.IntN(7)]
 	})
 	dir := t.TempDir()
