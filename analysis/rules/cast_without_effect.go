@@ -15,11 +15,13 @@ var castWithoutEffect = &analysis.Rule{
 Tensor.to, .float() and .half() give a new tensor and leave the old one as it
 is; only Module.to works in place. A cast that stands alone, and one that
 rebinds the variable of a loop over parameters, changes nothing in the model.
+Nor does a cast of a slice that is then sliced again from the whole.
 
 Evidence: the value certainly is a tensor (it comes from parameters() or
 buffers(), from PyTorch, or its declaration says so), and nothing uses the
 result (certain). A copy of a parameter that is then made to require gradients
-is trained in the parameter's place (likely).
+is trained in the parameter's place (likely). A name for a slice is cast up and
+not read again, and the next statement takes the same slice anew (likely).
 
 Fix: p.data = p.data.to(dtype) for the parameters of a loop, and an assignment
 to the same name elsewhere.
@@ -34,6 +36,8 @@ is stored, returned or passed on, and inside try.
 				discardedCast(p, s, around)
 			case *python.Assign:
 				reboundCast(p, s, around)
+			case *python.FuncDef:
+				unusedSlices(p, s)
 			}
 		})
 	},
@@ -110,6 +114,90 @@ func reboundCast(p *analysis.Pass, s *python.Assign, around []python.Node) {
 		return
 	}
 	p.Report(f)
+}
+
+// unusedSlices reports statements that take slices anew of which a name holds
+// the cast.
+func unusedSlices(p *analysis.Pass, d *python.FuncDef) {
+	slices := map[string]*python.Assign{} // by name: name = x[…]
+	cast := map[string]*python.Assign{}
+	var order []string
+	inBody(d, func(s python.Stmt, _ []python.Node) {
+		a, ok := s.(*python.Assign)
+		if !ok || len(a.Targets) != 1 || a.Value == nil || a.Op != "" {
+			return
+		}
+		name := boundName(a)
+		if sub, isSub := a.Value.(*python.Subscript); isSub && name != "" {
+			if _, isPath := path(sub.X); isPath {
+				slices[name] = a
+			}
+			return
+		}
+		if recv, isCast := castCall(p, a.Value); isCast && isName(recv, name) && slices[name] != nil && cast[name] == nil && upcasts.MatchString(squeeze(p.Tree.Text(a.Value.Pos()))) {
+			cast[name] = a
+			order = append(order, name)
+		}
+	})
+	found := map[python.Stmt]*analysis.Finding{}
+	for _, name := range order {
+		if bindings(d, name) == 2 && !readBehindPlace(d, name, cast[name].End) {
+			slicedAnew(p, d, name, slices[name], cast[name], found)
+		}
+	}
+	for _, f := range found {
+		p.Report(*f)
+	}
+}
+
+// readBehindPlace reports whether a function reads a name behind a place.
+func readBehindPlace(d *python.FuncDef, name string, place uint32) bool {
+	found := false
+	python.Inspect(d, func(n python.Node) bool {
+		if x, ok := n.(*python.Name); ok {
+			found = found || x.ID == name && x.Start > place
+		}
+		return !found
+	})
+	return found
+}
+
+// slicedAnew reports the statement behind a cast that takes the slice again.
+// What it takes of several such slices is one finding.
+func slicedAnew(p *analysis.Pass, d *python.FuncDef, name string, sliced, cast *python.Assign, found map[python.Stmt]*analysis.Finding) {
+	whole, _ := path(sliced.Value.(*python.Subscript).X)
+	inBody(d, func(s python.Stmt, _ []python.Node) {
+		if s.Pos().Start < cast.End {
+			return
+		}
+		var edits []analysis.Edit
+		own(s, func(n python.Node) {
+			if sub, ok := n.(*python.Subscript); ok && sameText(p, sub, sliced.Value) {
+				edits = append(edits, analysis.Edit{Span: sub.Pos(), New: name})
+			}
+		})
+		if edits == nil {
+			return
+		}
+		own(s, func(n python.Node) { // a buffer made beside them must have their dtype
+			if at, ok := n.(*python.Attribute); ok && at.Sel == "dtype" && isName(at.X, whole) {
+				edits = append(edits, analysis.Edit{Span: at.X.Pos(), New: name})
+			}
+		})
+		reason := p.Reason(cast.Pos(), fmt.Sprintf("%s is cast, and not read again", code(name)))
+		if f := found[s]; f != nil {
+			f.Because = append(f.Because, reason)
+			f.Fix.Edits = append(f.Fix.Edits, edits...)
+			return
+		}
+		f := &analysis.Finding{
+			Confidence: analysis.Likely, At: s.Pos(), Scope: scopeOf(p, s), Ops: []python.Span{s.Pos()},
+			Message: fmt.Sprintf("%s was cast to float32 for this and is not used: %s is taken as it comes, so the cast has no effect.", code(name), code(p.Tree.Text(sliced.Value.Pos()))),
+			Because: []analysis.Reason{reason},
+			Fix:     &analysis.Fix{Title: "Use what was cast", Safety: analysis.Safe, Edits: edits},
+		}
+		found[s] = f
+	})
 }
 
 // dataFix makes the cast of a parameter work in place.

@@ -15,20 +15,23 @@ import (
 var constantOutOfRange = &analysis.Rule{
 	Name:     "constant-out-of-range",
 	Severity: analysis.High,
-	Preview:  true, // seen in no project yet
 	Doc: `A constant does not fit into a half tensor
 
 float16 ends at 65504, and the smallest float32 does not fit into bfloat16
-either. masked_fill, full_like, new_full and fill_ refuse a constant beyond
-that.
+either. masked_fill, full, full_like, new_full and fill_ refuse a constant
+beyond that.
 
 Evidence: the tensor has that dtype on every path, and the constant is written
-out, or is a name for a number or torch.finfo(torch.float32) (certain).
+out, or is a name for a number or torch.finfo(torch.float32) (certain). The
+function itself made the tensor in the dtype of another one, so it follows the
+model into float16, and the files do not use bfloat16 alone (likely).
 
-Fix: torch.finfo(x.dtype).min, or max for a positive constant.
+Fix: torch.finfo(x.dtype).min, or max for a positive constant. Where the dtype
+is not known, the constant stays as long as it fits.
 
-Silent for infinities, for tensors whose dtype is not known, and for additions,
-where a constant beyond the range becomes an infinity.
+Silent for infinities, for tensors whose dtype is not known and that were not
+made in another's, such as attention scores, and for additions, where a constant
+beyond the range becomes an infinity.
 `,
 	Run: func(p *analysis.Pass) {
 		statements(p, func(s python.Stmt, around []python.Node) {
@@ -90,12 +93,19 @@ func filled(p *analysis.Pass, call *python.Call) {
 			constant = a.Value
 		}
 	}
-	d, half := halfExact(p.Facts.Values[tensor])
-	if constant == nil || !half {
+	if constant == nil {
 		return
 	}
 	x, ok := number(p, constant)
-	if !ok || math.IsInf(x, 0) || math.Abs(x) <= largest(d) {
+	if !ok || math.IsInf(x, 0) || math.Abs(x) <= largest(dtype.Float16) {
+		return
+	}
+	d, half := halfExact(p.Facts.Values[tensor])
+	if !half {
+		followsInto(p, call, tensor, constant, x)
+		return
+	}
+	if math.Abs(x) <= largest(d) {
 		return
 	}
 	ref := "torch." + d.String()
@@ -117,6 +127,93 @@ func filled(p *analysis.Pass, call *python.Call) {
 		Because: append(story(p, p.Facts.Values[tensor], name), p.Reason(constant.Pos(), fmt.Sprintf("%s is beyond %s", code(p.Tree.Text(constant.Pos())), end))),
 		Fix:     &analysis.Fix{Title: "Use the dtype's own limit", Safety: analysis.Safe, Edits: []analysis.Edit{{Span: constant.Pos(), New: "torch.finfo(" + ref + ")." + limit}}},
 	})
+}
+
+// followsInto reports a constant for a tensor that the function made in the
+// dtype of another one.
+func followsInto(p *analysis.Pass, call *python.Call, tensor, constant python.Expr, x float64) {
+	n, ok := tensor.(*python.Name)
+	if !ok || math.Abs(x) <= largest(dtype.BFloat16) && onlyBFloat16(p) {
+		return
+	}
+	made, of := madeLike(p, n)
+	if made == nil {
+		return
+	}
+	limit, bound := "min", "max" // the wider of the two, so that float32 keeps the constant
+	if x > 0 {
+		limit, bound = bound, limit
+	}
+	number := p.Tree.Text(constant.Pos())
+	p.Report(analysis.Finding{
+		Confidence: analysis.Likely, At: statementOf(p, call), Scope: scopeOf(p, call), Ops: []python.Span{call.Pos()},
+		Message: fmt.Sprintf("%s has the dtype of %s, and float16 ends at 65504: with %s in float16 PyTorch stops here: `value cannot be converted to type at::Half without overflow`.", code(n.ID), code(of), code(of)),
+		Because: []analysis.Reason{p.Reason(made.Pos(), fmt.Sprintf("made in the dtype of %s", code(of))), p.Reason(constant.Pos(), fmt.Sprintf("%s is beyond 65504", code(p.Tree.Text(constant.Pos()))))},
+		Fix:     &analysis.Fix{Title: "Stop at the dtype's own limit", Safety: analysis.Safe, Edits: []analysis.Edit{
+			{Span: constant.Pos(), New: fmt.Sprintf("%s(%s, torch.finfo(%s.dtype).%s)", bound, number, n.ID, limit)},
+		}},
+	})
+}
+
+// onlyBFloat16 reports whether all half precision in the files is bfloat16,
+// which holds what float16 does not.
+func onlyBFloat16(p *analysis.Pass) bool {
+	for _, s := range p.Signs.Half {
+		if !strings.Contains(s.Text, "bfloat16") && !strings.Contains(s.Text, "bf16") {
+			return false
+		}
+	}
+	return len(p.Signs.Half) > 0
+}
+
+// madeLike is the statement that makes a name's only tensor in the dtype of
+// another name, and that name.
+func madeLike(p *analysis.Pass, n *python.Name) (made python.Node, of string) {
+	functions(p, func(d *python.FuncDef, _ []python.Node) {
+		if !d.Pos().Contains(n.Pos()) {
+			return
+		}
+		var at *python.Assign
+		count := 0
+		inBody(d, func(s python.Stmt, _ []python.Node) {
+			a, ok := s.(*python.Assign)
+			if !ok || a.Value == nil || boundName(a) != n.ID || a.Start > n.Start {
+				return
+			}
+			if l, isLit := a.Value.(*python.Lit); isLit && l.Kind == "none" {
+				return
+			}
+			at, count = a, count+1
+		})
+		if at == nil || count != 1 {
+			return
+		}
+		call, ok := at.Value.(*python.Call)
+		if !ok {
+			return
+		}
+		if like := likeOf(p, call); like != nil && like.ID != n.ID && !integerName(like.ID) && usedAsTensor(p, like.ID) {
+			made, of = at, like.ID
+		}
+	})
+	return made, of
+}
+
+// likeOf is the name whose dtype a call gives to what it makes or casts.
+func likeOf(p *analysis.Pass, call *python.Call) *python.Name {
+	if x := argument(call, "dtype"); x != nil {
+		at, ok := x.(*python.Attribute)
+		if !ok || at.Sel != "dtype" {
+			return nil
+		}
+		n, _ := at.X.(*python.Name)
+		return n
+	}
+	if at, ok := call.Func.(*python.Attribute); ok && len(call.Args) == 1 && (at.Sel == "to" || at.Sel == "type_as") {
+		n, _ := followed(p, call)
+		return n
+	}
+	return nil
 }
 
 // number reads a constant: a literal, a name for one, or finfo of float32.
