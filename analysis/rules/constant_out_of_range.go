@@ -149,7 +149,7 @@ func followsInto(p *analysis.Pass, call *python.Call, tensor, constant python.Ex
 		Confidence: analysis.Likely, At: statementOf(p, call), Scope: scopeOf(p, call), Ops: []python.Span{call.Pos()},
 		Message: fmt.Sprintf("%s has the dtype of %s, and float16 ends at 65504: with %s in float16 PyTorch stops here: `value cannot be converted to type at::Half without overflow`.", code(n.ID), code(of), code(of)),
 		Because: []analysis.Reason{p.Reason(made.Pos(), fmt.Sprintf("made in the dtype of %s", code(of))), p.Reason(constant.Pos(), fmt.Sprintf("%s is beyond 65504", code(p.Tree.Text(constant.Pos()))))},
-		Fix:     &analysis.Fix{Title: "Stop at the dtype's own limit", Safety: analysis.Safe, Edits: []analysis.Edit{
+		Fix: &analysis.Fix{Title: "Stop at the dtype's own limit", Safety: analysis.Safe, Edits: []analysis.Edit{
 			{Span: constant.Pos(), New: fmt.Sprintf("%s(%s, torch.finfo(%s.dtype).%s)", bound, number, n.ID, limit)},
 		}},
 	})
