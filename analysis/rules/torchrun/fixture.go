@@ -306,3 +306,22 @@ func (o outcome) check(got Result, dt string) error {
 	}
 	return nil
 }
+
+// Snippets returns what the "# run" comments of a section ask for, one snippet
+// for each dtype of each comment.
+func Snippets(source string) ([]Snippet, error) {
+	runs, err := parseRuns(source)
+	if err != nil {
+		return nil, err
+	}
+	var out []Snippet
+	for _, r := range runs {
+		if r.skip {
+			continue
+		}
+		for _, d := range r.dtypes {
+			out = append(out, r.snippet(source, d))
+		}
+	}
+	return out, nil
+}
