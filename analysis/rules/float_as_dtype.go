@@ -98,7 +98,7 @@ func reportFloat(p *analysis.Pass, call *python.Call, x python.Expr, d *python.F
 	}
 	p.Report(analysis.Finding{
 		Confidence: analysis.Likely, At: statementOf(p, call), Scope: scopeOf(p, call), Ops: []python.Span{call.Pos()},
-		Message: fmt.Sprintf("Python's `float` as a dtype is `torch.float64`: %s gives float64 here, also when everything around it is float32.", text),
+		Message: fmt.Sprintf("Python's `float` as a dtype is `torch.float64`: %s gives float64 here, even when everything around it is float32.", text),
 		Because: []analysis.Reason{p.Reason(x.Pos(), "`dtype=float` is float64")},
 		Fix:     fix,
 	})

@@ -39,11 +39,15 @@ numbers and 0-dim values; for x[i] += v; and where the kind of index is unknown.
 			if sameOperand(to, c.odd) {
 				toType, valueType = valueType, toType
 			}
-			message := fmt.Sprintf("%s is %s, and %s is %s. An indexed write does not cast", named(p, to), knownWords(toType), named(p, value), knownWords(valueType))
+			message := fmt.Sprintf("%s %s, and %s %s. An indexed write does not cast. ", named(p, to), isWords(toType), named(p, value), isWords(valueType))
 			if c.evidence == byProof || c.evidence == byContract {
-				message += ": " + stops(&c, d, "here")
+				message += stops(&c, d, "here")
 			} else {
-				message += fmt.Sprintf("; with %s in play %s", d, stops(&c, d, "here"))
+				varies := value
+				if closed(value.Value.DType) {
+					varies = to
+				}
+				message += fmt.Sprintf("With %s in %s %s", named(p, varies), d, stops(&c, d, "here"))
 			}
 			p.Report(analysis.Finding{
 				Confidence: c.evidence.confidence(), At: statement(c.op), Scope: scopeName(&c),

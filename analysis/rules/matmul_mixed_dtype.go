@@ -52,17 +52,17 @@ for two values of unknown dtype, and for norms kept in float32.
 			var message string
 			switch c.evidence {
 			case byProof:
-				message = fmt.Sprintf("%s is %s and %s is %s. %s", capital(keep), knownWords(c.keep.Value.DType), odd, knownWords(c.odd.Value.DType), stops(&c, d, "here"))
+				message = fmt.Sprintf("%s %s and %s %s. %s", capital(keep), isWords(c.keep.Value.DType), odd, isWords(c.odd.Value.DType), stops(&c, d, "here"))
 			case bySibling:
-				message = fmt.Sprintf("%s is cast to %s, %s is not: it keeps %s. Where they differ, %s", capital(keep), knownWords(castType(&c)), odd, knownWords(c.odd.Value.DType), stops(&c, d, "here"))
+				message = fmt.Sprintf("%s is cast to %s, %s is not: it keeps its own dtype. Where they differ, %s", capital(keep), knownWords(castType(&c)), odd, stops(&c, d, "here"))
 			case byGeometry:
 				message = geometryMessage(p, &c, d)
 			case byContract:
 				message = contractMessage(p, &c, keep, odd)
 			default:
-				message = fmt.Sprintf("%s is %s; %s has the dtype that it is given. With %s in %s, %s", capital(odd), knownWords(c.odd.Value.DType), keep, keep, d, stops(&c, d, "here"))
+				message = fmt.Sprintf("%s %s; %s has the dtype that it is given. With %s in %s %s", capital(odd), isWords(c.odd.Value.DType), keep, keep, d, stops(&c, d, "here"))
 				if c.op.Kind == interp.OpModule && c.keep.Name == "weight" {
-					message = fmt.Sprintf("%s is %s; %s has the dtype that its model is cast to. In %s %s", odd, knownWords(c.odd.Value.DType), code(c.op.Written), d, stops(&c, d, "here"))
+					message = fmt.Sprintf("%s %s; %s has the dtype that its model is cast to. In %s %s", odd, isWords(c.odd.Value.DType), code(c.op.Written), d, stops(&c, d, "here"))
 				}
 			}
 			f := analysis.Finding{

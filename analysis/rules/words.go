@@ -2,6 +2,7 @@ package rules
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/dtypebot/dtypebot/analysis"
@@ -156,6 +157,15 @@ func knownWords(t dtype.Type) string {
 	return t.String()
 }
 
+// isWords is the predicate of a value's dtype: "is float32", "has the dtype of
+// `x`".
+func isWords(t dtype.Type) string {
+	if words := knownWords(t); strings.HasPrefix(words, "the dtype of ") {
+		return "has " + words
+	}
+	return "is " + knownWords(t)
+}
+
 // story tells where a value comes from in at most three steps.
 func story(p *analysis.Pass, v *interp.Value, name string) []analysis.Reason {
 	var out []analysis.Reason
@@ -181,7 +191,11 @@ func story(p *analysis.Pass, v *interp.Value, name string) []analysis.Reason {
 		case interp.HowCast:
 			text = fmt.Sprintf("%s casts to %s", code(p.Tree.Text(at)), knownWords(v.DType))
 		case interp.HowPromote:
-			if len(v.From) > 1 && widens(v) {
+			switch {
+			case len(v.From) < 2 || !widens(v):
+			case refuses(p, v.At):
+				text = fmt.Sprintf("%s gives %s", code(v.Op), knownWords(v.DType))
+			default:
 				text = fmt.Sprintf("%s promotes its operands: %s", code(v.Op), knownWords(v.DType))
 			}
 		case interp.HowNumPy:
@@ -194,7 +208,7 @@ func story(p *analysis.Pass, v *interp.Value, name string) []analysis.Reason {
 			text = fmt.Sprintf("%s returns %s", code(v.Op), knownWords(v.DType))
 		}
 		if text != "" {
-			if i == 0 && name != "" && !strings.Contains(text, name) {
+			if i == 0 && name != "" && !strings.Contains(text, name) && code(p.Tree.Text(at)) != name {
 				text = name + ": " + text
 			}
 			out = append(out, p.Reason(at, text))
@@ -205,6 +219,12 @@ func story(p *analysis.Pass, v *interp.Value, name string) []analysis.Reason {
 		v = v.From[0]
 	}
 	return out
+}
+
+// refuses reports whether an expression is an operation that wants one dtype. It
+// runs on dtypes that are equal; it does not promote.
+func refuses(p *analysis.Pass, at python.Node) bool {
+	return slices.ContainsFunc(p.Facts.Ops, func(op *interp.Op) bool { return op.Node == at && op.Kind != interp.OpPromotes })
 }
 
 // widens reports whether a promotion's operands differ: only then is it a step
@@ -234,10 +254,10 @@ func because(p *analysis.Pass, c *conflict) []analysis.Reason {
 			}
 		}
 	}
-	add(story(p, c.part, named(p, c.odd))...)
 	if c.part != c.odd.Value {
-		add(story(p, c.odd.Value, named(p, c.odd))...)
+		add(story(p, c.part, "")...) // another value than the one that bears the name
 	}
+	add(story(p, c.odd.Value, named(p, c.odd))...)
 	add(story(p, c.keep.Value, named(p, c.keep))...)
 	add(p.Reason(c.op.Node.Pos(), fmt.Sprintf("%s wants one dtype", code(c.op.Written))))
 	if c.sign != nil {
@@ -259,6 +279,7 @@ func because(p *analysis.Pass, c *conflict) []analysis.Reason {
 	add(c.because...)
 	if c.evidence != byProof && c.evidence != byContract {
 		if s, ok := bestSign(p.Signs); ok {
+			s.Text = signWords(p.Signs, s) + ": " + s.Text
 			add(s)
 		}
 	}
@@ -268,6 +289,14 @@ func because(p *analysis.Pass, c *conflict) []analysis.Reason {
 // operations are the spans that join findings whose fixes need each other.
 func operations(c *conflict) []python.Span {
 	return append([]python.Span{c.op.Node.Pos()}, c.upstream...)
+}
+
+// signWords says what a sign is a sign of.
+func signWords(s analysis.Signs, r analysis.Reason) string {
+	if slices.Contains(s.Half, r) {
+		return "half precision is used"
+	}
+	return "float64 is used"
 }
 
 // bestSign picks the sign to show: a cast of a model says more than autocast,
