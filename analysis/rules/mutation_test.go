@@ -327,7 +327,7 @@ func around(file analysis.File) string {
 const leastMade, leastFlagged = 30, 50
 
 // perFile bounds the mutants of one file of the corpus.
-const perFile = 12
+const perFile = 3
 
 // TestMutantsCorpus does the same to the mended files of ../shared/corpus, where
 // that is. Whether they misbehave is not known: many casts are there for

@@ -15,7 +15,6 @@ import (
 
 	"github.com/dtypebot/dtypebot/analysis"
 	"github.com/dtypebot/dtypebot/analysis/check"
-	"github.com/dtypebot/dtypebot/analysis/rules"
 	"github.com/dtypebot/dtypebot/analysis/survey"
 	"github.com/dtypebot/dtypebot/suggestions"
 	"github.com/dtypebot/dtypebot/suggestions/report"
@@ -102,14 +101,20 @@ func (o auditOptions) audit(ctx context.Context, dir string) (report.Audit, erro
 	if err != nil {
 		return report.Audit{}, err
 	}
-	options := check.Options{Survey: true, Cache: check.NewCache()}
-	found := check.Run(ctx, files, options)
-	plan := suggestions.Propose(ctx, files, found, suggestions.Options{
-		CRLF: true,
-		Recheck: func(ctx context.Context, files []analysis.File) check.Report {
-			return check.Run(ctx, files, options)
-		},
-	})
+	settings, faults, err := tree.settings()
+	if err != nil {
+		return report.Audit{}, err
+	}
+	files = slices.DeleteFunc(files, func(f analysis.File) bool { return !settings.Wants(f.Path) })
+	around, err := projectOf(ctx, tree, files)
+	if err != nil {
+		return report.Audit{}, err
+	}
+	options := check.Options{Survey: true, Project: around, Cache: check.NewCache()}.Tuned(settings.Tuning)
+	found, plan := examine(ctx, files, options, true)
+	for _, f := range faults {
+		found.Notes = append(found.Notes, check.Note{Path: f.File, Line: f.Line, Text: f.Text})
+	}
 	mended, err := surveyMended(ctx, files, plan, options)
 	if err != nil {
 		return report.Audit{}, err
@@ -118,7 +123,7 @@ func (o auditOptions) audit(ctx context.Context, dir string) (report.Audit, erro
 		return report.Audit{}, errors.New("interrupted")
 	}
 	return report.NewAudit(report.AuditInput{
-		Input:  report.Input{Files: files, Report: found, Plan: plan, Rules: rules.All(), Version: version},
+		Input:  report.Input{Files: files, Report: found, Plan: plan, Rules: ran(options.Rules), Version: version},
 		Name:   filepath.Base(tree.dir),
 		Mended: mended,
 	}), nil

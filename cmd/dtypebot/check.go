@@ -124,13 +124,7 @@ func (o checkOptions) run(ctx context.Context, paths []string, stdin io.Reader, 
 		return err
 	}
 	options := check.Options{Rules: o.rules, Deleted: deleted, Project: around, Cache: check.NewCache()}.Tuned(settings.Tuning)
-	found := check.Run(ctx, files, options)
-	plan := suggestions.Propose(ctx, files, found, suggestions.Options{
-		CRLF: o.fix,
-		Recheck: func(ctx context.Context, files []analysis.File) check.Report {
-			return check.Run(ctx, files, options)
-		},
-	})
+	found, plan := examine(ctx, files, options, o.fix)
 	if err := ctx.Err(); err != nil {
 		return errors.New("interrupted")
 	}
@@ -188,6 +182,18 @@ func ran(list []*analysis.Rule) []*analysis.Rule {
 		return list
 	}
 	return slices.DeleteFunc(rules.All(), func(r *analysis.Rule) bool { return r.Preview })
+}
+
+// examine analyses files and plans what to say of them. crlf says that
+// suggestions are applied by their bytes, not by GitHub's button.
+func examine(ctx context.Context, files []analysis.File, options check.Options, crlf bool) (check.Report, suggestions.Plan) {
+	found := check.Run(ctx, files, options)
+	return found, suggestions.Propose(ctx, files, found, suggestions.Options{
+		CRLF: crlf,
+		Recheck: func(ctx context.Context, files []analysis.File) check.Report {
+			return check.Run(ctx, files, options)
+		},
+	})
 }
 
 // valid checks the flags that need no file.
