@@ -51,7 +51,7 @@ var layers = map[string]layer{
 		"analysis analysis/check analysis/python analysis/survey",
 		"a fix is proven by running the driver again, not by looking into rules or facts",
 	},
-	"suggestions/report": {"analysis analysis/check analysis/survey suggestions", "a writer decides nothing"},
+	"suggestions/report": {"analysis analysis/check analysis/python analysis/survey suggestions", "a writer decides nothing"},
 	"bot": {
 		"analysis analysis/check analysis/rules suggestions",
 		"the review is data; whoever speaks to GitHub or NATS stands behind the interfaces that bot declares",

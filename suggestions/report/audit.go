@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/dtypebot/dtypebot/analysis"
+	"github.com/dtypebot/dtypebot/analysis/python"
 	"github.com/dtypebot/dtypebot/analysis/survey"
 	"github.com/dtypebot/dtypebot/suggestions"
 )
@@ -119,7 +120,14 @@ type Tier struct {
 // NewAudit puts together the report on a whole repository.
 func NewAudit(in AuditInput) Audit {
 	in.Least = analysis.Likely
-	b := auditor{in: in, numbers: map[string]int{}}
+	b := auditor{in: in, numbers: map[string]int{}, fixed: map[key]string{}}
+	for _, c := range in.Plan.All() {
+		for _, f := range c.Findings {
+			if c.Suggestion != nil {
+				b.fixed[keyOf(f)] = c.Suggestion.ID
+			}
+		}
+	}
 	b.out = Audit{
 		Version: 1, Name: in.Name, Engine: in.Version,
 		Kinds: []Kind{}, Good: []Place{}, Fixes: []Fix{}, Advice: []Advice{}, Priority: []Tier{}, Testing: []string{}, Skipped: []skip{}, Remarks: []Place{},
@@ -152,7 +160,16 @@ type auditor struct {
 	in      AuditInput
 	out     Audit
 	numbers map[string]int // of fixes, by the suggestion's id
+	fixed   map[key]string // suggestions' ids by what they mend
 }
+
+// A key tells findings apart.
+type key struct {
+	path, rule string
+	at         python.Span
+}
+
+func keyOf(f analysis.Finding) key { return key{f.Path, f.Rule, f.At} }
 
 func (b *auditor) half() bool { return len(b.in.Report.Signs.Half) > 0 }
 
@@ -224,9 +241,7 @@ func (b *auditor) entry(f analysis.Finding) Entry {
 	for _, r := range f.Because {
 		e.Because = append(e.Because, reason(r))
 	}
-	if c := b.in.comment(f); c != nil && c.Suggestion != nil {
-		e.Fix = b.numbers[c.Suggestion.ID]
-	}
+	e.Fix = b.numbers[b.fixed[keyOf(f)]]
 	return e
 }
 
