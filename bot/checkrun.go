@@ -285,13 +285,16 @@ func annotation(c suggestions.Comment) Annotation {
 
 // Refuse moves comments that GitHub refused into the check run: an annotation
 // each, and a line in the summary. It recomputes whether the run has anything
-// new to say. It changes nothing but the review's check.
-func (r *Review) Refuse(snapshot Snapshot, refused []ReviewComment) {
+// new to say. why is the reason, if it is known. It changes nothing but the review's check.
+func (r *Review) Refuse(snapshot Snapshot, refused []ReviewComment, why string) {
 	if len(refused) == 0 {
 		return
 	}
 	var list strings.Builder
-	fmt.Fprintf(&list, "GitHub did not accept %s:\n\n", count(len(refused), "comment"))
+	if why != "" {
+		why = " (" + inert(oneLine(shorten(why, 200))) + ")"
+	}
+	fmt.Fprintf(&list, "GitHub did not accept %s%s:\n\n", count(len(refused), "comment"), why)
 	for _, c := range refused {
 		first := c.Line
 		if c.StartLine > 0 {
@@ -426,6 +429,9 @@ func lookedAt(snapshot Snapshot, report check.Report, skipped []check.Skip, dism
 		fmt.Fprintf(&b, "**Looked at:** nothing of %s at %s.\n", count(max(snapshot.Changed, len(skipped)), "changed file"), at)
 	default:
 		fmt.Fprintf(&b, "%s at %s, and no Python file among them that is added or changed.\n", count(snapshot.Changed, "changed file"), at)
+	}
+	if snapshot.AuthorOnly {
+		b.WriteString("\nThe pull request comes from a fork that others may not edit: only its author can commit suggestions.\n")
 	}
 	if snapshot.Incomplete != "" {
 		fmt.Fprintf(&b, "\n**Not the whole pull request:** %s.\n", inert(oneLine(snapshot.Incomplete)))

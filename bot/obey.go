@@ -20,6 +20,7 @@ const (
 	CommandFix        = "fix"         // the check run's button
 	CommandMergeGroup = "merge_group" // a merge queue waits for the check
 	CommandIntroduce  = "introduce"   // a check run on the default branch
+	CommandForget     = "forget"      // repositories left the App
 )
 
 // A Command is something that is done once, when somebody asks for it.
@@ -33,6 +34,8 @@ type Command struct {
 	Opener  string `json:"opener,omitempty"`
 	Body    string `json:"body,omitempty"`
 	Head    string `json:"head,omitempty"` // of the check run or the merge group
+	// Repositories are those that left, by GitHub's ids.
+	Repositories []int64 `json:"repositories,omitempty"`
 }
 
 // A Desk is what commands need of GitHub beside reviews; bot/github satisfies
@@ -54,6 +57,8 @@ type Desk interface {
 	// Conclude writes a completed check run on a commit of the job's repository;
 	// on the tip of the default branch if head is "".
 	Conclude(ctx context.Context, job Job, head string, run Check) error
+	// Forget removes what this process keeps of a repository.
+	Forget(repository int64) error
 }
 
 // A Refusal is why something that people asked for is not done, as a sentence
@@ -81,6 +86,13 @@ func (r *Reviewer) Obey(ctx context.Context, job Job) (Posted, error) {
 			Name: CheckName, ExternalID: "introduce;v=1", Conclusion: success, Title: "Ready",
 			Summary: "dtypebot reviews the pull requests of this repository. This check run on the default branch lets the check be chosen as a required one.",
 		}))
+	}
+	if job.Command.Kind == CommandForget {
+		var err error
+		for _, id := range job.Command.Repositories {
+			err = errors.Join(err, r.Desk.Forget(id))
+		}
+		return Posted{}, border("forget repositories", err)
 	}
 	return Posted{}, Drop{Reason: "an unknown command: " + job.Command.Kind}
 }

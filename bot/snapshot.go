@@ -20,8 +20,10 @@ type Snapshot struct {
 	HeadRef string // name of the head's branch
 	MayPush bool   // the App may write to the repository
 	Fork    bool   // the head lives in another repository
-	Author  string
-	Files   []analysis.File // Python files that the pull request adds or changes
+	// AuthorOnly says that the author forbade others to push to the fork\'s branch.
+	AuthorOnly bool
+	Author     string
+	Files      []analysis.File // Python files that the pull request adds or changes
 	// Deleted are the texts of the Python files that the pull request deletes, as
 	// far as GitHub shows them: code that comes from them is moved, not new.
 	Deleted    []string

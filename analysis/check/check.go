@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"path"
 	"runtime"
 	"slices"
 	"sync"
@@ -201,9 +202,10 @@ func (r *runner) parseAll(ctx context.Context, units []*unit) analysis.Signs {
 }
 
 func (r *runner) parse(ctx context.Context, u *unit) {
-	if u.skip = Ignored(u.file.Path); u.skip != "" {
+	if u.skip = Ignored(u.file.Path); u.skip != "" && (path.Ext(u.file.Path) != "" || !Script(u.file.Source)) {
 		return
 	}
+	u.skip = ""
 	if generated(u.file.Source) {
 		u.skip = "generated code"
 		return

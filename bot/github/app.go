@@ -16,7 +16,8 @@
 // (long conversations), "check-run:begin" (a review that takes long),
 // "check-run:annotations" and "check-run:count" (more than fifty).
 //
-// It takes no decision about what is said, keeps nothing on disk, does not
+// It takes no decision about what is said, keeps nothing on disk but the texts of
+// files (Cache), does not
 // sleep when GitHub asks it to wait (it hands the job back instead), and never
 // sends a request to another host than the configured one.
 package github
@@ -69,6 +70,8 @@ type Config struct {
 	// Token, if not empty, is used for every repository in place of the App's
 	// own tokens, which need no AppID and Key then: to read as a person does.
 	Token string
+	// Cache keeps the texts of files between reviews; nil keeps none.
+	Cache *Cache
 	// Limits are kept if not nil.
 	Limits *Limits
 	// Alone says that no other process reviews for the App. A push that touches no
@@ -93,6 +96,7 @@ type App struct {
 	installations *lru.Cache[int64, *installation]
 	written       *lru.Cache[headKey, struct{}] // heads without Python whose check run stands
 	commented     *lru.Cache[pullKey, struct{}] // pull requests on which this process began threads
+	cache         *Cache
 	alone         bool
 	login         atomic.Pointer[string] // of the App's account, nil until it was asked for
 }
@@ -184,6 +188,7 @@ func New(config Config) (*App, error) {
 		written:       written,
 		commented:     commented,
 		alone:         config.Alone,
+		cache:         config.Cache,
 	}
 	if config.Limits != nil {
 		a.limiter = newLimiter(*config.Limits)
@@ -380,8 +385,9 @@ func (a *App) forget(id int64) { a.installations.Remove(id) }
 // A session is the calls of one job.
 type session struct {
 	*installation
-	app   *App
-	bytes atomic.Int64 // of the files read so far
+	app        *App
+	repository int64
+	bytes      atomic.Int64 // of the files read so far
 
 	mu    sync.Mutex // guards calls
 	calls []string

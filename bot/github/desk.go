@@ -248,6 +248,9 @@ func (a *App) Begin(ctx context.Context, snapshot bot.Snapshot) (int64, error) {
 	return run.GetID(), err
 }
 
+// Forget removes what is kept of a repository.
+func (a *App) Forget(repository int64) error { return a.cache.Forget(repository) }
+
 // granting reads from the answers to requests for a token what the token may do.
 type granting struct {
 	next    http.RoundTripper

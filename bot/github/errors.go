@@ -55,6 +55,9 @@ func classify(call string, err error) error {
 	if _, ok := errors.AsType[bot.Drop](err); ok {
 		return err
 	}
+	if e, ok := err.(*Error); ok { // a GraphQL answer that says no
+		return e
+	}
 	if _, ok := errors.AsType[bot.Retry](err); ok {
 		return err
 	}

@@ -28,7 +28,11 @@ func (a *App) Post(ctx context.Context, snapshot bot.Snapshot, review bot.Review
 			posted.Calls = s.made()
 			return posted, err
 		}
-		review.Refuse(snapshot, posted.Refused)
+		why := ""
+		if may := s.granted("pull_requests"); may != "" && may != "write" {
+			why = "the App lacks the permission `pull_requests: write`"
+		}
+		review.Refuse(snapshot, posted.Refused, why)
 	}
 	if err := s.settle(ctx, review.Threads, &posted); err != nil {
 		posted.Calls = s.made()

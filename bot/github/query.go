@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -20,11 +21,11 @@ const perQuery = 50
 // threads and check runs, and for n files the entry at the head and the blob.
 // Each blob is asked for by hash, so it is the file that the list of files
 // names whatever the head is by now; without content the entries alone are
-// read.
-func document(n int, content bool) string {
+// read. contents are the numbers of the files whose text is asked for.
+func document(n int, contents []int) string {
 	blobs, oids, fragment := "", "", ""
-	if n > 0 && content {
-		blobs, oids, fragment = each(n, blobField), each(n, ", $oid%[1]d: GitObjectID!"), contentFragment
+	if len(contents) > 0 {
+		blobs, oids, fragment = eachOf(contents, blobField), eachOf(contents, ", $oid%[1]d: GitObjectID!"), contentFragment
 	}
 	return fmt.Sprintf(`query Snapshot($owner: String!, $name: String!, $number: Int!, $app: Int!, $check: String!%s%s) {
   viewer { login }
@@ -36,6 +37,7 @@ func document(n int, content bool) string {
       state
       isDraft
       isCrossRepository
+      maintainerCanModify
       title
       changedFiles
       headRefOid
@@ -63,6 +65,35 @@ func each(n int, part string) string {
 		fmt.Fprintf(&b, part, i)
 	}
 	return b.String()
+}
+
+// eachOf writes a part once for each of these files.
+func eachOf(list []int, part string) string {
+	var b strings.Builder
+	for _, i := range list {
+		fmt.Fprintf(&b, part, i)
+	}
+	return b.String()
+}
+
+// unknown are the numbers of the files whose text is not at hand.
+func unknown(files []wanted) []int {
+	var list []int
+	for i, f := range files {
+		if f.text == nil {
+			list = append(list, i)
+		}
+	}
+	return list
+}
+
+// known puts the texts that are at hand in the place of GitHub's answers.
+func known(files []wanted, blobs []*blob) {
+	for i, f := range files {
+		if f.text != nil {
+			blobs[i] = &blob{Typename: "Blob", Oid: f.sha, ByteSize: int64(len(*f.text)), Text: f.text}
+		}
+	}
 }
 
 const blobField = "    blob%[1]d: object(oid: $oid%[1]d) { ...content }\n"
@@ -172,22 +203,23 @@ const threadsDocument = `query Threads($owner: String!, $name: String!, $number:
 }
 ` + threadsFragment
 
-// blobsDocument reads n further files.
-func blobsDocument(n int) string {
+// blobsDocument reads the texts of further files.
+func blobsDocument(list []int) string {
 	return fmt.Sprintf("query Blobs($owner: String!, $name: String!%s) {\n  repository(owner: $owner, name: $name) {\n%s  }\n}\n%s",
-		each(n, ", $oid%[1]d: GitObjectID!"), each(n, blobField), contentFragment)
+		eachOf(list, ", $oid%[1]d: GitObjectID!"), eachOf(list, blobField), contentFragment)
 }
 
 type pullRequest struct {
-	State             string `json:"state"` // OPEN, CLOSED or MERGED
-	IsDraft           bool   `json:"isDraft"`
-	IsCrossRepository bool   `json:"isCrossRepository"`
-	Title             string `json:"title"`
-	ChangedFiles      int    `json:"changedFiles"`
-	HeadRefOid        string `json:"headRefOid"`
-	HeadRefName       string `json:"headRefName"`
-	BaseRefOid        string `json:"baseRefOid"`
-	Labels            *struct {
+	State               string `json:"state"` // OPEN, CLOSED or MERGED
+	IsDraft             bool   `json:"isDraft"`
+	IsCrossRepository   bool   `json:"isCrossRepository"`
+	MaintainerCanModify bool   `json:"maintainerCanModify"`
+	Title               string `json:"title"`
+	ChangedFiles        int    `json:"changedFiles"`
+	HeadRefOid          string `json:"headRefOid"`
+	HeadRefName         string `json:"headRefName"`
+	BaseRefOid          string `json:"baseRefOid"`
+	Labels              *struct {
 		Nodes []struct {
 			Name string `json:"name"`
 		} `json:"nodes"`
@@ -458,11 +490,15 @@ func (s *session) stateWith(ctx context.Context, call, owner, name string, numbe
 	variables := map[string]any{
 		"owner": owner, "name": name, "number": number, "app": s.app.id, "check": bot.CheckName,
 	}
+	var contents []int
+	if content {
+		contents = unknown(files[:n])
+	}
 	for i, f := range files[:n] {
 		variables[fmt.Sprintf("path%d", i)] = f.path
-		if content {
-			variables[fmt.Sprintf("oid%d", i)] = f.sha
-		}
+	}
+	for _, i := range contents {
+		variables[fmt.Sprintf("oid%d", i)] = files[i].sha
 	}
 	var data struct {
 		Viewer struct {
@@ -471,7 +507,7 @@ func (s *session) stateWith(ctx context.Context, call, owner, name string, numbe
 		Repository json.RawMessage `json:"repository"`
 		Defaults   *settingsEntry  `json:"defaults"`
 	}
-	if err := s.query(ctx, call, document(n, content), variables, &data, unneeded); err != nil {
+	if err := s.query(ctx, call, document(n, contents), variables, &data, unneeded); err != nil {
 		return nil, err
 	}
 	st := &state{viewer: data.Viewer.Login, entries: make([]*entry, len(files)), blobs: make([]*blob, len(files))}
@@ -481,6 +517,7 @@ func (s *session) stateWith(ctx context.Context, call, owner, name string, numbe
 	if err := st.decode(data.Repository, n); err != nil {
 		return nil, bot.Retry{After: afterServerError, Err: fmt.Errorf("%s: decode the answer: %w", call, err)}
 	}
+	known(files, st.blobs)
 	return st, nil
 }
 
@@ -489,6 +526,9 @@ func (s *session) stateWith(ctx context.Context, call, owner, name string, numbe
 func unneeded(e graphError) bool {
 	if len(e.Path) > 0 && e.Path[0] == "defaults" {
 		return e.Type == "NOT_FOUND" || e.Type == "FORBIDDEN"
+	}
+	if e.Type == "FORBIDDEN" && slices.ContainsFunc(e.Path, func(p any) bool { return p == "checkSuites" || p == "comments" && len(e.Path) == 3 }) {
+		return true // what the App may not read it may not write either, and that is told then
 	}
 	return onlyContent(e)
 }
@@ -599,19 +639,24 @@ func (s *session) moreBlobs(ctx context.Context, owner, name string, files []wan
 			return nil // file says so of each that is left
 		}
 		to := min(from+perQuery, len(files))
+		missing := unknown(files[from:to])
+		if len(missing) == 0 {
+			continue
+		}
 		variables := map[string]any{"owner": owner, "name": name}
-		for i, f := range files[from:to] {
-			variables[fmt.Sprintf("oid%d", i)] = f.sha
+		for _, i := range missing {
+			variables[fmt.Sprintf("oid%d", i)] = files[from+i].sha
 		}
 		var data struct {
 			Repository json.RawMessage `json:"repository"`
 		}
-		if err := s.query(ctx, "graphql:files", blobsDocument(to-from), variables, &data, onlyContent); err != nil {
+		if err := s.query(ctx, "graphql:files", blobsDocument(missing), variables, &data, onlyContent); err != nil {
 			return err
 		}
 		if err := decodeBlobs(data.Repository, blobs[from:to]); err != nil {
 			return bot.Retry{After: afterServerError, Err: fmt.Errorf("graphql:files: decode the answer: %w", err)}
 		}
+		known(files[from:to], blobs[from:to])
 	}
 	return nil
 }

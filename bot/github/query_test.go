@@ -11,17 +11,29 @@ import (
 	"github.com/vektah/gqlparser/v2/parser"
 	"github.com/vektah/gqlparser/v2/validator"
 	"github.com/vektah/gqlparser/v2/validator/rules"
+
+	"github.com/dtypebot/dtypebot/bot"
 )
 
 // documents are all shapes of the GraphQL documents that are ever sent.
 func documents() map[string]string {
+	changes, _ := mutation([]step{
+		{act: bot.ThreadAct{Do: bot.ResolveThread}},
+		{act: bot.ThreadAct{Do: bot.UnresolveThread}},
+		{act: bot.ThreadAct{Do: bot.DeleteComment}},
+		{act: bot.ThreadAct{Do: bot.EditComment, Body: "b"}},
+		{act: bot.ThreadAct{Do: bot.ReplyToThread, Body: "b"}},
+		{act: bot.ThreadAct{Do: bot.ReactToComment, Reaction: bot.ReactionGone}},
+	})
 	return map[string]string{
-		"state of no file":     document(0, true),
-		"state of one file":    document(1, true),
-		"state of fifty files": document(perQuery, true),
-		"state, no content":    document(2, false),
+		"state of no file":     document(0, nil),
+		"state of one file":    document(1, []int{0}),
+		"state of fifty files": document(perQuery, unknown(make([]wanted, perQuery))),
+		"state, no content":    document(2, nil),
 		"threads":              threadsDocument,
-		"files":                blobsDocument(3),
+		"talk":                 talkDocument,
+		"changes of threads":   changes,
+		"files":                blobsDocument([]int{0, 2}),
 		"head of no file":      headDocument(0),
 		"head of two files":    headDocument(2),
 	}

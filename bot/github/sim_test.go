@@ -20,6 +20,7 @@ import (
 	"github.com/dtypebot/dtypebot/bot"
 	"github.com/dtypebot/dtypebot/bot/github"
 	"github.com/dtypebot/dtypebot/bot/githubsim"
+	"github.com/dtypebot/dtypebot/bot/githubsim/contract"
 	"github.com/dtypebot/dtypebot/suggestions"
 )
 
@@ -30,6 +31,7 @@ type world struct {
 	t            *testing.T
 	transport    http.RoundTripper // of the bot, nil for the usual one
 	limits       *github.Limits
+	cache        *github.Cache
 	base         string // path of the API below the server, "/api/v3" as on an Enterprise Server
 	app          githubsim.App
 	server       *httptest.Server
@@ -66,7 +68,7 @@ func newWorldOf(t *testing.T, o githubsim.Options) *world {
 	}
 	must(t, err)
 	t.Cleanup(sim.Close)
-	w := &world{Sim: sim, t: t, server: httptest.NewServer(sim.Handler())}
+	w := &world{Sim: sim, t: t, server: httptest.NewServer(contracted(t, sim))}
 	t.Cleanup(w.server.Close)
 	sim.SetURL(w.server.URL)
 	must(t, sim.AddRepository(t.Context(), owner, name, githubsim.RepositoryOptions{}))
@@ -83,10 +85,35 @@ func newWorldOf(t *testing.T, o githubsim.Options) *world {
 	return w
 }
 
+// contracted is the simulator's handler, under GitHub's own descriptions where
+// they are at hand.
+func contracted(t *testing.T, sim *githubsim.Sim) http.Handler {
+	t.Helper()
+	c, err := contract.FromEnvironment()
+	must(t, err)
+	if c == nil {
+		return sim.Handler()
+	}
+	return c.Handler(sim, func(problem string) { t.Errorf("contract: %s", problem) })
+}
+
+// TestContract fails where GitHub's descriptions must be at hand and are not; all
+// other tests then go without them.
+func TestContract(t *testing.T) {
+	c, err := contract.FromEnvironment()
+	must(t, err)
+	if c == nil && os.Getenv("DTYPEBOT_REQUIRE") == "all" {
+		t.Fatal(contract.Missing)
+	}
+	if c == nil {
+		t.Skip(contract.Missing)
+	}
+}
+
 // restart makes a new process of the bot: nothing is remembered.
 func (w *world) restart() {
 	w.t.Helper()
-	client, err := github.New(github.Config{AppID: w.app.ID, Key: w.app.PEM, APIURL: w.server.URL + w.base, UserAgent: "dtypebot/test", Transport: w.transport, Limits: w.limits})
+	client, err := github.New(github.Config{AppID: w.app.ID, Key: w.app.PEM, APIURL: w.server.URL + w.base, UserAgent: "dtypebot/test", Transport: w.transport, Limits: w.limits, Cache: w.cache})
 	must(w.t, err)
 	w.client = client
 	w.reviewer = bot.Reviewer{GitHub: client, Desk: client, Analyse: analyse, Config: bot.Config{Engine: "test"}}

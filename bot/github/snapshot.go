@@ -55,7 +55,7 @@ func (a *App) Snapshot(ctx context.Context, job bot.Job) (bot.Snapshot, error) {
 	if err != nil {
 		return bot.Snapshot{}, err
 	}
-	s := &session{installation: inst, app: a}
+	s := &session{installation: inst, app: a, repository: job.Repository}
 	owner, name := job.Owner, job.Name
 	renamed := owner == "" || name == ""
 	for range looks {
@@ -188,6 +188,7 @@ type wanted struct {
 	path, sha string
 	added     bool
 	patch     string
+	text      *string // kept in the cache, nil if it is not
 	hasPatch  bool
 }
 
@@ -202,6 +203,11 @@ func (s *session) look(ctx context.Context, job bot.Job, owner, name string) (bo
 		return bot.Snapshot{}, err
 	}
 	files, skipped := python(listed)
+	for i, f := range files {
+		if text, ok := s.app.cache.get(job.Repository, f.sha); ok {
+			files[i].text = &text
+		}
+	}
 	snapshot := bot.Snapshot{
 		Job:     job,
 		Owner:   owner,
@@ -254,6 +260,7 @@ func (s *session) look(ctx context.Context, job bot.Job, owner, name string) (bo
 	snapshot.Title = pr.Title
 	snapshot.Head, snapshot.Base = pr.HeadRefOid, pr.BaseRefOid
 	snapshot.Draft, snapshot.Fork = pr.IsDraft, pr.IsCrossRepository
+	snapshot.AuthorOnly = pr.IsCrossRepository && !pr.MaintainerCanModify
 	snapshot.HeadRef, snapshot.MayPush = pr.HeadRefName, s.granted("contents") == "write"
 	snapshot.Changed = max(pr.ChangedFiles, len(listed))
 	readSettings(&snapshot, pr, st.defaults)
@@ -479,7 +486,7 @@ func python(files []*github.CommitFile) (out []wanted, skipped []check.Skip) {
 			// Not fetched, but named with the reason.
 			skipped = append(skipped, check.Skip{Path: f.GetFilename(), Reason: check.Ignored(f.GetFilename())})
 			continue
-		case ext != ".py", f.GetStatus() == "removed":
+		case ext != ".py" && !script(f), f.GetStatus() == "removed":
 			continue
 		case f.GetChanges() == 0 && f.GetPatch() == "" && f.GetStatus() != "added" && f.GetStatus() != "changed":
 			continue // only renamed, or only its mode changed: nothing is new
@@ -501,6 +508,25 @@ func python(files []*github.CommitFile) (out []wanted, skipped []check.Skip) {
 		})
 	}
 	return out, skipped
+}
+
+// script reports whether a file without an extension is Python by its first line,
+// as far as its patch shows that line.
+func script(f *github.CommitFile) bool {
+	if strings.Contains(path.Base(f.GetFilename()), ".") {
+		return false
+	}
+	header, rest, _ := strings.Cut(f.GetPatch(), "\n")
+	_, head, ok := strings.Cut(header, " +1")
+	if !ok || head != "" && head[0] != ',' && head[0] != ' ' {
+		return false
+	}
+	for line := range strings.SplitSeq(rest, "\n") {
+		if !strings.HasPrefix(line, "-") {
+			return line != "" && check.Script(line[1:])
+		}
+	}
+	return false
 }
 
 // deleted returns the texts of the Python files that the pull request deletes.
@@ -568,6 +594,9 @@ func (s *session) file(ctx context.Context, owner, name string, f wanted, e *ent
 			return analysis.File{}, "", err
 		}
 		text = raw
+	}
+	if f.text == nil {
+		s.app.cache.put(s.repository, f.sha, text)
 	}
 	if s.bytes.Add(int64(len(text))) > maxBytes {
 		return analysis.File{}, "more than 64 MiB of Python files", nil

@@ -3,6 +3,7 @@ package githubsim
 import (
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 )
 
@@ -88,6 +89,27 @@ func (s *Sim) routes() []*route {
 		{method: "GET", pattern: repo + "/check-suites/{check_suite_id}/check-runs", auth: authToken, permission: "checks", level: "read", handle: s.suiteRuns},
 		{method: "POST", pattern: repo + "/check-suites/{check_suite_id}/rerequest", auth: authToken, permission: "checks", level: "write", handle: s.rerequestSuite},
 	}
+}
+
+// Routes lists the paths that are served, as Call.Route names them, without
+// repetitions.
+func Routes() []string {
+	var list []string
+	for _, rt := range new(Sim).routes() {
+		name := rt.documented()
+		if !slices.Contains(list, name) {
+			list = append(list, name)
+		}
+	}
+	return list
+}
+
+// documented is the pattern in GitHub's words.
+func (rt *route) documented() string {
+	if rt.name != "" {
+		return rt.name
+	}
+	return strings.ReplaceAll(rt.pattern, "...}", "}")
 }
 
 // match finds the route of a request and sets the values of its path. The

@@ -97,6 +97,7 @@ type Call struct {
 	Path    string    // with the query
 	Status  int       // 0 when a fault dropped the connection
 	Request string    // X-GitHub-Request-Id
+	Fault   bool      // a fault took the place of the answer, or cut it
 	App     string    // slug of the App that called, "" if nobody was recognised
 	Body    string    // of the request
 	At      time.Time // when it came, by Options.Clock
@@ -422,11 +423,7 @@ func (s *Sim) serve(w http.ResponseWriter, r *http.Request, rt *route) {
 		}
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 32<<20))
-	name := rt.name
-	if name == "" {
-		name = strings.ReplaceAll(rt.pattern, "...}", "}")
-	}
-	logged := Call{Method: r.Method, Route: name, Path: r.URL.RequestURI(), Request: requestID, Body: string(body), At: arrived, Beside: beside}
+	logged := Call{Method: r.Method, Route: rt.documented(), Fault: fault != nil && (fault.Drop || fault.Status != 0 || fault.Truncate != 0), Path: r.URL.RequestURI(), Request: requestID, Body: string(body), At: arrived, Beside: beside}
 	record := func(status int, c *call) {
 		logged.Status = status
 		if c != nil && c.route.name != "" {

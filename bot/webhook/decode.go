@@ -19,6 +19,9 @@ const (
 	threadEvent      = "pull_request_review_thread"
 	commentEvent     = "issue_comment"
 	mergeEvent       = "merge_group"
+	installEvent     = "installation"
+	removalEvent     = "installation_repositories"
+	repositoryEvent  = "repository"
 )
 
 // payload is what the bot reads of a delivery. Other fields may change or be
@@ -34,6 +37,8 @@ type payload struct {
 	Sender       *account      `json:"sender"`
 	Issue        *issue        `json:"issue"`
 	Comment      *comment      `json:"comment"`
+	Repositories []repository  `json:"repositories"`
+	Removed      []repository  `json:"repositories_removed"`
 	MergeGroup   *mergeGroup   `json:"merge_group"`
 	// RequestedAction is the button of a check run that was pressed.
 	RequestedAction *struct {
@@ -119,7 +124,7 @@ func Wants(event, action string) bool {
 		return action == "edited" || wanted(event, &payload{Action: action})
 	case checkRunEvent:
 		return action == "requested_action" || wanted(event, &payload{Action: action})
-	case checkSuiteEvent, threadEvent, commentEvent, mergeEvent:
+	case checkSuiteEvent, threadEvent, commentEvent, mergeEvent, installEvent, removalEvent, repositoryEvent:
 		return wanted(event, &payload{Action: action})
 	}
 	return false
@@ -137,7 +142,7 @@ func Jobs(event string, payload []byte, appID int64) ([]bot.Job, error) {
 // for the bot. It is pure.
 func decode(event string, body []byte, self identity) ([]bot.Job, error) {
 	switch event {
-	case pullRequestEvent, checkRunEvent, checkSuiteEvent, threadEvent, commentEvent, mergeEvent:
+	case pullRequestEvent, checkRunEvent, checkSuiteEvent, threadEvent, commentEvent, mergeEvent, installEvent, removalEvent, repositoryEvent:
 	default:
 		return nil, nil
 	}
@@ -154,6 +159,12 @@ func decode(event string, body []byte, self identity) ([]bot.Job, error) {
 		return nil, nil
 	}
 	job := bot.Job{V: bot.JobVersion, Installation: p.Installation.ID, Event: event + "." + p.Action}
+	switch event {
+	case installEvent:
+		return leaving(job, p.Repositories), nil
+	case removalEvent:
+		return leaving(job, p.Removed), nil
+	}
 	if p.Repository == nil || p.Repository.ID <= 0 {
 		return nil, fmt.Errorf("%w: no repository", errMalformed)
 	}
@@ -164,6 +175,8 @@ func decode(event string, body []byte, self identity) ([]bot.Job, error) {
 
 	var pulls []int
 	switch event {
+	case repositoryEvent:
+		return leaving(job, []repository{*p.Repository}), nil
 	case commentEvent:
 		return order(job, &p, self), nil
 	case mergeEvent:
@@ -239,6 +252,10 @@ func wanted(event string, p *payload) bool {
 		return p.Action == "created"
 	case mergeEvent:
 		return p.Action == "checks_requested"
+	case installEvent, repositoryEvent:
+		return p.Action == "deleted"
+	case removalEvent:
+		return p.Action == "removed"
 	}
 	switch p.Action {
 	case "opened", "reopened", "synchronize", "ready_for_review", "labeled", "unlabeled":
@@ -260,6 +277,25 @@ func (a *account) login() string {
 // sha reports whether a text is the name of a commit.
 func sha(text string) bool {
 	return (len(text) == 40 || len(text) == 64) && strings.Trim(text, "0123456789abcdef") == ""
+}
+
+// maxLeaving bounds the repositories of one job; what is kept of others goes by
+// its age.
+const maxLeaving = 1000
+
+// leaving makes a job of repositories that left the App.
+func leaving(job bot.Job, list []repository) []bot.Job {
+	job.Command = &bot.Command{Kind: bot.CommandForget}
+	for _, r := range list[:min(len(list), maxLeaving)] {
+		if r.ID > 0 {
+			job.Command.Repositories = append(job.Command.Repositories, r.ID)
+			job.Repository = r.ID
+		}
+	}
+	if job.Installation <= 0 || len(job.Command.Repositories) == 0 {
+		return nil
+	}
+	return []bot.Job{job}
 }
 
 // maxOrder bounds what is kept of a comment: an order is one line.

@@ -54,7 +54,7 @@ func TestExamples(t *testing.T) {
 					t.Errorf("%s, example %d: accepted without a job", name, i)
 				}
 				for _, job := range q.jobs {
-					if job.Pull <= 0 || head.Number > 0 && job.Pull != head.Number || job.Installation != head.Installation.ID {
+					if job.Pull <= 0 && job.Command == nil || head.Number > 0 && job.Pull != head.Number || job.Repository <= 0 || job.Installation != head.Installation.ID {
 						t.Errorf("%s, example %d: job %+v", name, i, job)
 					}
 				}
@@ -71,7 +71,7 @@ func TestExamples(t *testing.T) {
 	if sent < 200 {
 		t.Errorf("only %d payloads", sent)
 	}
-	for _, name := range []string{"pull_request.opened", "pull_request.synchronize", "check_suite.rerequested"} {
+	for _, name := range []string{"pull_request.opened", "pull_request.synchronize", "check_suite.rerequested", "merge_group.checks_requested", "installation.deleted", "pull_request_review_thread.resolved"} {
 		if !accepted[name] {
 			t.Errorf("no %s was accepted", name)
 		}

@@ -243,6 +243,10 @@ func (w *withDeadline) SetReadDeadline(d time.Time) error {
 	return nil
 }
 
+func said(login, kind, body string) string {
+	return `{"action":"created","issue":{"number":3,"user":{"login":"ann"},"pull_request":{}},"comment":{"id":4,"node_id":"N","body":"` + body + `","user":{"login":"` + login + `","type":"` + kind + `"}},` + where + `}`
+}
+
 func TestDecode(t *testing.T) {
 	self := identity{app: 5, login: "dtypebot[bot]"}
 	base := `"base":{"repo":{"id":9}}`
@@ -260,6 +264,16 @@ func TestDecode(t *testing.T) {
 		{name: "null base", event: "pull_request", body: `{"action":"edited","changes":{"base":null},"pull_request":{"number":3},` + where + `}`},
 		{name: "closed", event: "pull_request", body: `{"action":"closed","pull_request":{"number":3},` + where + `}`},
 		{name: "labeled", event: "pull_request", body: `{"action":"labeled","pull_request":{"number":3},` + where + `}`, pulls: []int{3}},
+		{name: "an order", event: "issue_comment", body: said("mona", "User", "@dtypebot fix"), pulls: []int{3}},
+		{name: "talk", event: "issue_comment", body: said("mona", "User", "fixed it")},
+		{name: "a bot's order", event: "issue_comment", body: said("other[bot]", "Bot", "@dtypebot fix")},
+		{name: "an order in an issue", event: "issue_comment", body: strings.Replace(said("mona", "User", "@dtypebot fix"), `"pull_request":{}`, `"pull_request":null`, 1)},
+		{name: "edited order", event: "issue_comment", body: strings.Replace(said("mona", "User", "@dtypebot fix"), "created", "edited", 1)},
+		{name: "merge group", event: "merge_group", body: `{"action":"checks_requested","merge_group":{"head_sha":"` + strings.Repeat("a", 40) + `"},` + where + `}`, pulls: []int{0}},
+		{name: "button", event: "check_run", body: `{"action":"requested_action","requested_action":{"identifier":"fix"},"check_run":{"external_id":"pr=3;repo=9;v=1","head_sha":"x","app":{"id":5}},` + where + `}`, pulls: []int{3}},
+		{name: "button to look again", event: "check_run", body: `{"action":"requested_action","requested_action":{"identifier":"rerun"},"check_run":{"external_id":"pr=3;repo=9;v=1","app":{"id":5}},` + where + `}`, pulls: []int{3}, rerun: true},
+		{name: "another button", event: "check_run", body: `{"action":"requested_action","requested_action":{"identifier":"x"},"check_run":{"external_id":"pr=3;repo=9;v=1","app":{"id":5}},` + where + `}`},
+		{name: "left", event: "installation", body: `{"action":"deleted","repositories":[{"id":4},{"id":9}],"installation":{"id":7}}`, pulls: []int{0}},
 		{name: "assigned", event: "pull_request", body: `{"action":"assigned","pull_request":{"number":3},` + where + `}`},
 		{name: "resolved", event: "pull_request_review_thread", body: `{"action":"resolved","pull_request":{"number":3},` + where + `}`, pulls: []int{3}},
 		{name: "own resolved", event: "pull_request_review_thread", body: strings.Replace(`{"action":"resolved","pull_request":{"number":3},`+where+`}`, "mona", "dtypebot[bot]", 1)},
@@ -313,7 +327,8 @@ func TestDecode(t *testing.T) {
 }
 
 func FuzzDecode(f *testing.F) {
-	for _, event := range []string{"pull_request", "check_run", "check_suite", "ping"} {
+	for _, event := range []string{"pull_request", "check_run", "check_suite", "issue_comment", "installation", "ping"} {
+		f.Add(event, []byte(said("mona", "User", "@dtypebot fix")))
 		f.Add(event, []byte(opened))
 		f.Add(event, []byte(`{"action":"rerequested","check_run":{"external_id":"pr=12;repo=9;v=1"},"check_suite":{"pull_requests":[{"number":4}]},`+where+`}`))
 		f.Add(event, []byte(`{"action":"edited","changes":{"base":{}},"pull_request":{},"number":-1,`+where+`}`))
@@ -328,7 +343,7 @@ func FuzzDecode(f *testing.F) {
 			t.Fatalf("%d jobs", len(jobs))
 		}
 		for _, job := range jobs {
-			if job.V != bot.JobVersion || job.Installation <= 0 || job.Repository <= 0 || job.Pull <= 0 || job.Owner == "" || job.Name == "" {
+			if job.V != bot.JobVersion || job.Installation <= 0 || job.Repository <= 0 || job.Command == nil && (job.Pull <= 0 || job.Owner == "" || job.Name == "") {
 				t.Fatalf("incomplete job %+v", job)
 			}
 			if !strings.HasPrefix(job.Event, event+".") {

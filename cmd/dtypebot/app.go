@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/pprof"
+	"path/filepath"
 	"sync/atomic"
 	"time"
 
@@ -120,6 +121,11 @@ func newApp(ctx context.Context, config appConfig) (_ *app, err error) {
 
 	gh := config.github()
 	gh.Transport, gh.Limits, gh.Alone = config.Transport, config.Limits, config.NATSURL == ""
+	if config.Role != roleWebhook && config.DataDir != "" {
+		if gh.Cache, err = github.OpenCache(filepath.Join(config.DataDir, "cache"), 0); err != nil {
+			return nil, err
+		}
+	}
 	client, err := github.New(gh)
 	if err != nil {
 		return nil, err

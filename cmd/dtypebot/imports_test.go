@@ -59,13 +59,14 @@ var layers = map[string]layer{
 	"bot/analyser": {
 		"analysis analysis/check suggestions", "it carries files to another process and answers back, and knows no pull request",
 	},
-	"bot/webhook":        {"bot", "the door checks signatures and enqueues; it must answer before anything is analysed"},
-	"bot/queue":          {"bot", "the queue carries jobs and never looks into them"},
-	"bot/recovery":       {"bot bot/store", "it finds work and queues it; who reads GitHub and decodes events is given to it"},
-	"bot/store":          {"bot", "the buckets keep what the bot tells them"},
-	"bot/github":         {"bot analysis analysis/check analysis/patch", "it converts at the border: reads become a Snapshot, a Review becomes writes"},
-	"bot/setup":          {"bot bot/github", "the wizard makes credentials and needs no queue"},
-	"bot/githubsim/page": {"bot/githubsim", "it looks at the simulator as a person does; what the bot thinks is in the comments"},
+	"bot/webhook":            {"bot", "the door checks signatures and enqueues; it must answer before anything is analysed"},
+	"bot/queue":              {"bot", "the queue carries jobs and never looks into them"},
+	"bot/recovery":           {"bot bot/store", "it finds work and queues it; who reads GitHub and decodes events is given to it"},
+	"bot/store":              {"bot", "the buckets keep what the bot tells them"},
+	"bot/github":             {"bot analysis analysis/check analysis/patch", "it converts at the border: reads become a Snapshot, a Review becomes writes"},
+	"bot/setup":              {"bot bot/github", "the wizard makes credentials and needs no queue"},
+	"bot/githubsim/contract": {"bot/githubsim", "it holds the simulator and its clients to GitHub's words, and knows neither"},
+	"bot/githubsim/page":     {"bot/githubsim", "it looks at the simulator as a person does; what the bot thinks is in the comments"},
 	"bot/githubsim": {
 		"", "a simulator that shares code with what it simulates for agrees with its mistakes",
 	},
@@ -84,7 +85,7 @@ var testsMay = map[string]string{
 	"bot/queue":          "bot/store",
 	"bot/store":          "bot/queue",
 	"bot/recovery":       "bot/queue",
-	"bot/github":         "bot/githubsim bot/webhook analysis/python suggestions",
+	"bot/github":         "bot/githubsim bot/githubsim/contract bot/webhook analysis/python suggestions",
 }
 
 // reserved are the packages of other people that belong to one place each; the
