@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -135,6 +136,38 @@ func TestKilledAtWork(t *testing.T) {
 	if err != nil || len(letters) != 1 || letters[0].Reason != "the process ended during the last try" {
 		t.Errorf("dead letters %+v, %v", letters, err)
 	}
+}
+
+// TestSettle starts again after a process that died at work: what that one was
+// at waits, and what it was not at does not.
+func TestSettle(t *testing.T) {
+	dir := t.TempDir()
+	f := open(t, queue.Config{DataDir: dir}, queue.Options{})
+	f.put(1, "deadly")
+	f.srv.Close()
+	cmd, _ := child(t, "work", dir)
+	_ = cmd.Wait() // it kills itself
+	const settle = 1500 * time.Millisecond
+	f = open(t, queue.Config{DataDir: dir}, queue.Options{Settle: settle})
+	opened := time.Now()
+	f.put(1, "newer") // another job of the same pull request
+	f.put(2, "d")
+	type run struct {
+		pull  int
+		after time.Duration
+	}
+	runs := make(chan run, 10)
+	stop := f.work(1, func(_ context.Context, j bot.Job) error {
+		runs <- run{j.Pull, time.Since(opened)}
+		return nil
+	})
+	if r := wait(t, runs); r.pull != 2 || r.after > settle {
+		t.Errorf("first %+v, want pull request 2 at once", r)
+	}
+	if r := wait(t, runs); r.pull != 1 || r.after < settle-100*time.Millisecond {
+		t.Errorf("then %+v, want pull request 1 after %s", r, settle)
+	}
+	stop()
 }
 
 // TestOtherProcess has another process in the folder.

@@ -63,6 +63,8 @@ const maxJob = 64 << 10
 type State interface {
 	// Begin records that a try at the job starts; see the store.
 	Begin(ctx context.Context, key string, job uint64, limit int) (n int, last string, err error)
+	// Unfinished reports whether the last try under the key came to no end.
+	Unfinished(ctx context.Context, key string, limit int) (bool, error)
 	// Fail records how a try ended.
 	Fail(ctx context.Context, key string, job uint64, reason string) error
 	// HandBack undoes Begin.
@@ -97,6 +99,11 @@ type Options struct {
 	// after a bot.Retry with HandBack, and when the process ended before it
 	// returned; another error is logged.
 	Dead func(ctx context.Context, job bot.Job, reason string) error
+	// Settle is for how long after the start of an embedded queue a job waits that
+	// the last process was working on when it ended: what that one had sent off
+	// may still have its effect, and has to be seen by whoever reads what stands.
+	// 0 waits for nothing. On a cluster the lease of the dead process does it.
+	Settle time.Duration
 	// Step, if not nil, is called before and after each writing in a job's life,
 	// with names like "before put", for tests that end the process there.
 	Step func(point string)
@@ -132,6 +139,7 @@ type Queue struct {
 	o     Options
 	log   *slog.Logger
 
+	opened  time.Time
 	reviews jetstream.Stream // REVIEW
 	refused atomic.Pointer[refusal]
 }
@@ -149,7 +157,7 @@ const refusalLimit = 30 * time.Second
 
 // Open creates the streams that do not exist yet and opens the queue.
 func Open(ctx context.Context, srv *Server, state State, o Options) (*Queue, error) {
-	q := &Queue{srv: srv, js: srv.JetStream(), state: state, o: o, log: o.Log}
+	q := &Queue{srv: srv, js: srv.JetStream(), state: state, o: o, log: o.Log, opened: time.Now()}
 	if q.log == nil {
 		q.log = slog.New(slog.DiscardHandler)
 	}

@@ -330,6 +330,10 @@ func (w *work) try(it *item) (outcome string) {
 	q.o.Step("before lease")
 	held, err := q.state.Hold(w.hard, it.pull, func(ctx context.Context) {
 		q.o.Step("after lease")
+		if left := w.settling(it); left > 0 {
+			outcome = w.handBack(it, left, "what the last process sent off may still have its effect")
+			return
+		}
 		book, cancel := w.book()
 		q.o.Step("before begin")
 		n, last, err := q.state.Begin(book, it.key, it.seq, attempts)
@@ -359,6 +363,23 @@ func (w *work) try(it *item) (outcome string) {
 		return w.handBack(it, q.o.LeaseRetry, "another process works on the pull request")
 	}
 	return outcome
+}
+
+// settling is how long the item has to wait for the effects of a process that
+// ended while it worked on the same key; see Options.Settle.
+func (w *work) settling(it *item) time.Duration {
+	left := w.q.o.Settle - time.Since(w.q.opened)
+	if left <= 0 || !w.q.srv.Embedded() {
+		return 0
+	}
+	book, cancel := w.book()
+	defer cancel()
+	unfinished, err := w.q.state.Unfinished(book, it.key, attempts)
+	w.q.note(it, "look for an unfinished try", err)
+	if !unfinished && err == nil {
+		return 0
+	}
+	return left
 }
 
 // seen reports whether the item's delivery was worked off before, by any

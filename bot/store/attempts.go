@@ -38,6 +38,23 @@ func (s *Store) Begin(ctx context.Context, key string, job uint64, limit int) (n
 	return n, last, err
 }
 
+// Unfinished reports whether the try that was begun last under the key, at
+// whatever job, is not known to have ended, or was the last of limit.
+func (s *Store) Unfinished(ctx context.Context, key string, limit int) (bool, error) {
+	value, _, err := s.attempts.Get(ctx, key)
+	if errors.Is(err, ErrNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	var a attempt
+	if err := json.Unmarshal(value, &a); err != nil {
+		return false, fmt.Errorf("read attempts at %s: %w", key, err)
+	}
+	return a.Count > 0 && (a.Last == "" || a.Count >= limit), nil
+}
+
 // Fail records how the try that was begun last ended.
 func (s *Store) Fail(ctx context.Context, key string, job uint64, reason string) error {
 	return s.change(ctx, key, func(a attempt, found bool) (attempt, bool) {

@@ -44,6 +44,10 @@ const (
 	// drain is for how long webhooks are taken after a signal; whoever asks for
 	// readiness every second learns in time that this process ends.
 	drain = 2 * time.Second
+	// settle is how long a request may have its effect after its sender died:
+	// GitHub ends those that take longer than 10 seconds.
+	// https://docs.github.com/en/rest/using-the-rest-api/troubleshooting-the-rest-api#timeouts
+	settle = 11 * time.Second
 	// answerLimit is how long open requests may go on after a signal.
 	answerLimit = 5 * time.Second
 )

@@ -44,6 +44,7 @@ type victim struct {
 	NATS     string // embedded if ""
 	Replicas int
 	Workers  int
+	Settle   time.Duration
 	Kill     int // the number of the point at which it kills itself, from 1; 0 never
 	Log      bool
 }
@@ -96,7 +97,7 @@ func (v victim) run() error {
 		Analyse:   analysePoison,
 		Recover:   &recovery.Options{Every: 200 * time.Millisecond, Look: 100 * time.Millisecond, Settled: 50 * time.Millisecond},
 	}
-	config.Queue.Step = point
+	config.Queue.Step, config.Queue.Settle = point, v.Settle
 	config.Queue.Backoff = 10 * time.Millisecond
 	config.Queue.LeaseRetry = 100 * time.Millisecond
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
@@ -395,15 +396,18 @@ func TestRandomKills(t *testing.T) {
 		t.Fatal(err)
 	}
 	const pulls = 8
+	// The simulator is slower than this only when the machine is very busy.
+	const settled = 4 * time.Second
 	w := newWorld(t)
 	dir := t.TempDir()
-	p := w.start(victim{Dir: dir, Workers: 4})
+	p := w.start(victim{Dir: dir, Workers: 4, Settle: settled})
 	l := &load{w: w, numbers: w.openMany(pulls)}
 	for range kills {
 		l.push(1 + rand.IntN(4))
-		time.Sleep(time.Duration(rand.IntN(400)) * time.Millisecond)
+		// Some die at once, others do work first.
+		time.Sleep([]time.Duration{100 * time.Millisecond, time.Second, settled + time.Second}[rand.IntN(3)] + time.Duration(rand.IntN(400))*time.Millisecond)
 		p.kill()
-		p = w.start(victim{Dir: dir, Workers: 4})
+		p = w.start(victim{Dir: dir, Workers: 4, Settle: settled})
 	}
 	if took, ok := l.settle(10 * serveLimit); !ok {
 		t.Fatalf("does not settle in %s: %d queued", took, p.queued())

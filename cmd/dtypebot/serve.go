@@ -21,6 +21,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/dtypebot/dtypebot/bot/github"
+	"github.com/dtypebot/dtypebot/bot/queue"
 	"github.com/dtypebot/dtypebot/bot/recovery"
 )
 
@@ -45,7 +46,7 @@ more, running reviews may finish for ` + shutdownGrace.String() + `, the rest st
 			}
 			limits := github.DefaultLimits()
 			app, err := newApp(ctx, appConfig{
-				serveConfig: config, Log: config.logger(cmd.ErrOrStderr()), Limits: &limits, Recover: &recovery.Options{}, Drain: drain,
+				serveConfig: config, Queue: queue.Options{Settle: settle}, Log: config.logger(cmd.ErrOrStderr()), Limits: &limits, Recover: &recovery.Options{}, Drain: drain,
 			})
 			if err != nil {
 				return err
