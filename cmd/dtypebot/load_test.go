@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"math/rand/v2"
 	"net/http"
 	"os"
@@ -67,7 +68,10 @@ func TestLoad(t *testing.T) {
 	span := duration(t, "DTYPEBOT_LOAD", "")
 	const rate, clients = 1000, 32
 	dir := t.TempDir()
-	a, stop := startApp(t, appConfig{serveConfig: serveConfig{DataDir: dir}, Handle: func(context.Context, bot.Job) error { return nil }})
+	http.DefaultTransport.(*http.Transport).MaxIdleConnsPerHost = 2 * clients
+	a, stop := startApp(t, appConfig{
+		serveConfig: serveConfig{DataDir: dir}, Log: slog.New(slog.DiscardHandler), Handle: func(context.Context, bot.Job) error { return nil },
+	})
 	memory := func() float64 { return gauges(t, a.AdminAddr().String())["process_resident_memory_bytes"] / 1e6 }
 	due := make(chan int, 10*rate)
 	var mu sync.Mutex
