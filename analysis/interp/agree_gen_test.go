@@ -46,8 +46,8 @@ func skipped(name string) bool {
 }
 
 // candidates are calls of an op that may work.
-func candidates(name string) []template {
-	op, _ := torch.Lookup(name)
+func candidates(facts *torch.Table, name string) []template {
+	op, _ := facts.Lookup(name)
 	if skipped(name) {
 		return nil
 	}

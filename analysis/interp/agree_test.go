@@ -69,14 +69,20 @@ def shapes(code, shapes, ids):
     return "-"
 `
 
+// installed is the version of PyTorch that a process runs.
+func installed(t *testing.T, p *torchrun.Process) string {
+	t.Helper()
+	return strings.Trim(p.Run(t, torchrun.Snippet{Call: "torch.__version__"})[0].Value, `'"`)
+}
+
 // usable keeps the templates that run in float32, by op.
-func usable(t *testing.T, ps ...*torchrun.Process) [][]template {
+func usable(t *testing.T, facts *torch.Table, ps ...*torchrun.Process) [][]template {
 	var all []template
-	for _, name := range torch.Ops() {
+	for _, name := range facts.Ops() {
 		if strings.HasPrefix(name, "torch._") {
 			continue
 		}
-		all = append(all, candidates(name)...)
+		all = append(all, candidates(facts, name)...)
 	}
 	const chunk = 60
 	var snippets []torchrun.Snippet
@@ -131,7 +137,7 @@ func usable(t *testing.T, ps ...*torchrun.Process) [][]template {
 		}
 	}
 	var out [][]template
-	for _, name := range torch.Ops() {
+	for _, name := range facts.Ops() {
 		if len(by[name]) > 0 {
 			out = append(out, by[name])
 		}
@@ -154,7 +160,8 @@ func TestAgreesWithTorch(t *testing.T) {
 		programs, _ = strconv.Atoi(s)
 	}
 	workers := []*torchrun.Process{torchrun.Start(t), torchrun.Start(t)}
-	templates := usable(t, workers...)
+	version := installed(t, workers[0])
+	templates := usable(t, torch.At(version), workers...)
 	var (
 		mu                                                    sync.Mutex
 		total, agree, discarded, unknown, values              int
@@ -189,7 +196,7 @@ func TestAgreesWithTorch(t *testing.T) {
 				total++
 				mu.Unlock()
 				text := g.text()
-				v := judge(text, seen, raises, surely)
+				v := judge(text, version, seen, raises, surely)
 				mu.Lock()
 				for _, o := range g.ops {
 					ops[o]++
@@ -350,13 +357,13 @@ type verdict struct {
 }
 
 // judge compares what PyTorch did with what the evaluator says.
-func judge(text string, seen observation, raises map[int]string, surely bool) verdict {
+func judge(text, version string, seen observation, raises map[int]string, surely bool) verdict {
 	var v verdict
 	tree, err := python.Parse(text)
 	if err != nil {
 		return verdict{fault: err.Error(), key: "parse"}
 	}
-	facts := interp.Eval(tree, interp.Options{Stop: true})
+	facts := interp.Eval(tree, interp.Options{Stop: true, Torch: version})
 	lines := strings.Split(text, "\n")
 	shape := regexp.MustCompile(`\bv\d+\b`)
 	fail := func(line int, format string, args ...any) {

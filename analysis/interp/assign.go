@@ -5,7 +5,6 @@ import (
 
 	"github.com/dtypebot/dtypebot/analysis/dtype"
 	"github.com/dtypebot/dtypebot/analysis/python"
-	"github.com/dtypebot/dtypebot/analysis/torch"
 )
 
 func (e *evaluator) assign(s *python.Assign) {
@@ -39,7 +38,7 @@ func (e *evaluator) augmented(s *python.Assign) {
 			_, okX := x.operand()
 			_, okY := y.operand()
 			e.judge(s, refusal{})
-			if f, ok := torch.Lookup("torch.Tensor." + inplaceName(s.Op)); ok && okX && okY {
+			if f, ok := e.torch.Lookup("torch.Tensor." + inplaceName(s.Op)); ok && okX && okY {
 				_, no, _ := e.settle(f, pair(f, x, y.numberOrTensor()), dtype.Type{}, false, false)
 				if no.text == "" && s.Op == "**" {
 					no = negativePower(x.DType, y)

@@ -6,6 +6,7 @@ import (
 
 	"github.com/dtypebot/dtypebot/analysis/dtype"
 	"github.com/dtypebot/dtypebot/analysis/python"
+	"github.com/dtypebot/dtypebot/analysis/torch"
 )
 
 // A frame is the variables of one scope. vars is replaced while branches are
@@ -47,7 +48,8 @@ type evaluator struct {
 	lambdas   map[*python.Lambda]*Function
 	globals   map[string]*Value // names that the file does not bind
 	raises    map[python.Node]*Raise
-	stop      bool // Options.Stop
+	stop      bool         // Options.Stop
+	torch     *torch.Table // of Options.Torch
 	// inlining is set while a callee is evaluated with a call's arguments.
 	inlining    *inlining
 	inlineDepth int
@@ -73,7 +75,7 @@ func Eval(tree *python.File, opts Options) *Facts {
 	e := &evaluator{
 		file: tree, facts: &Facts{Tree: tree, Values: map[python.Expr]*Value{}}, ops: map[python.Node]*Op{}, roots: map[python.Node]*dtype.Root{},
 		assigned: map[python.Node]map[string]int{}, funcs: map[*python.FuncDef]*Function{}, lambdas: map[*python.Lambda]*Function{}, globals: map[string]*Value{}, steps: steps, deflt: dtype.Default,
-		raises: map[python.Node]*Raise{}, stop: opts.Stop, outward: newOutward(), imported: opts.Imported,
+		raises: map[python.Node]*Raise{}, stop: opts.Stop, torch: torch.At(opts.Torch), outward: newOutward(), imported: opts.Imported,
 	}
 	if opts.Uses {
 		e.uses = map[python.Node][]Use{}

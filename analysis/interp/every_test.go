@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/dtypebot/dtypebot/analysis/rules/torchrun"
+	"github.com/dtypebot/dtypebot/analysis/torch"
 )
 
 const each = `
@@ -41,6 +42,7 @@ func TestEveryOp(t *testing.T) {
 		t.Skip("slow: set TORCH_EACH=1")
 	}
 	p := torchrun.Start(t)
+	version := installed(t, p)
 	names := []string{"float32", "float64", "bfloat16", "float16", "int64", "bool", "int32", "uint8"}
 	total, agree := 0, 0
 	type fault struct {
@@ -48,7 +50,7 @@ func TestEveryOp(t *testing.T) {
 		text []string
 	}
 	faults := map[string]*fault{}
-	for _, ts := range usable(t, p) {
+	for _, ts := range usable(t, torch.At(version), p) {
 		seen := map[string]bool{}
 		for _, tm := range ts {
 			kind := strings.Join(tm.shapes, ";")
@@ -112,7 +114,7 @@ func TestEveryOp(t *testing.T) {
 						text.WriteString(strings.Join(ys, ", ") + " = " + code + "\n")
 					}
 					total++
-					v := judge(text.String(), obs, raises, len(raises) > 0)
+					v := judge(text.String(), version, obs, raises, len(raises) > 0)
 					if v.fault == "" {
 						agree++
 						continue

@@ -80,7 +80,7 @@ func (e *evaluator) eval(x python.Expr) *Value {
 		}
 		if tensor {
 			e.judge(x, refusal{})
-			if fact, ok := torch.Lookup("torch." + compareName(x.Ops[0])); ok && len(vs) == 2 {
+			if fact, ok := e.torch.Lookup("torch." + compareName(x.Ops[0])); ok && len(vs) == 2 {
 				if _, ok := vs[0].operand(); ok {
 					if _, ok := vs[1].operand(); ok {
 						_, no, _ := e.settle(fact, pair(fact, vs[0].numberOrTensor(), vs[1].numberOrTensor()), dtype.Type{}, false, false)
@@ -120,7 +120,7 @@ func (e *evaluator) eval(x python.Expr) *Value {
 			return v
 		case v.Kind == KindTensor:
 			r := v.derived(x, HowKeep, x.Op, v)
-			if fact, ok := torch.Lookup("torch." + unaryName(x.Op)); ok && len(fact.Operands) > 0 {
+			if fact, ok := e.torch.Lookup("torch." + unaryName(x.Op)); ok && len(fact.Operands) > 0 {
 				outs, no, ok := e.settle(fact, []taken{{fact: &fact.Operands[0], value: v}}, dtype.Type{}, false, false)
 				e.judge(x, no)
 				if ok && len(outs) == 1 && !outs[0].Empty() {
@@ -431,7 +431,7 @@ func (e *evaluator) markDim(x python.Expr) {
 func (e *evaluator) moduleAttribute(x *python.Attribute, recv *Value) *Value {
 	switch x.Sel {
 	case "weight", "bias", "in_proj_weight", "in_proj_bias":
-		if fact, ok := torch.Module(recv.Name); ok && (fact.HasParams() && !fact.Container) {
+		if fact, ok := e.torch.Module(recv.Name); ok && (fact.HasParams() && !fact.Container) {
 			return &Value{Kind: KindTensor, DType: recv.DType, Rank: dtype.RankDim, How: HowAttr, From: []*Value{recv}, At: x}
 		}
 	}
@@ -679,10 +679,10 @@ func (e *evaluator) arith(at python.Node, op string, xe python.Expr, x *Value, y
 		t = e.divided(t)
 	}
 	name := "torch." + arithName(op)
-	fact, measured := torch.Lookup(name)
+	fact, measured := e.torch.Lookup(name)
 	if measured {
 		if _, ok := at.(*python.Assign); ok { // x += y
-			if f, ok := torch.Lookup("torch.Tensor." + inplaceName(op)); ok {
+			if f, ok := e.torch.Lookup("torch.Tensor." + inplaceName(op)); ok {
 				fact = f
 			}
 		}

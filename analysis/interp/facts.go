@@ -14,6 +14,9 @@ type Options struct {
 	// would. Without it the evaluation goes on behind the operation as if its
 	// operands agreed, so that one fault does not hide the next.
 	Stop bool
+	// Torch is the version of PyTorch whose facts hold ("1.13", "2.6"). When it
+	// is empty, only what all measured versions refuse is certain.
+	Torch string
 	// Uses asks for Facts.Uses.
 	Uses bool
 	// Imported returns what another file binds to a name, as far as that is a

@@ -152,7 +152,7 @@ func (e *evaluator) tensorMethod(x *python.Call, recv *Value, recvExpr python.Ex
 			return e.cast(x, recv, a.pos[0].DType, ".view()")
 		}
 		v := recv.derived(x, HowKeep, "."+name+"()", recv)
-		op, ok := torch.Lookup("torch.Tensor." + name)
+		op, ok := e.torch.Lookup("torch.Tensor." + name)
 		if ok && recv.Kind == KindTensor && len(op.Operands) == 1 {
 			_, no, _ := e.settle(op, []taken{{fact: &op.Operands[0], value: recv}}, dtype.Type{}, false, false)
 			e.judge(x, no)
@@ -236,7 +236,7 @@ func (e *evaluator) tensorMethod(x *python.Call, recv *Value, recvExpr python.Ex
 	case "lerp_", "lerp":
 		recv = recv.Tensor()
 	}
-	op, ok := torch.Lookup("torch.Tensor." + name)
+	op, ok := e.torch.Lookup("torch.Tensor." + name)
 	if !ok {
 		return e.open(x, e.file.Text(x.Pos()))
 	}

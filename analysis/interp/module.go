@@ -48,16 +48,29 @@ func (e *evaluator) settleModule(fact *torch.ModuleFact, in, params dtype.Type) 
 	if !closed(in) || !closed(params) {
 		return nil, refusal{}, false
 	}
-	worlds, refused := 0, 0
+	var combinations [][2]dtype.Type
 	for _, i := range in.Alternatives() {
 		for _, p := range params.Alternatives() {
+			combinations = append(combinations, [2]dtype.Type{i, p})
+		}
+	}
+	worlds, refused := 0, 0
+	releases := []*torch.ModuleFact{fact}
+	if fact.Older != nil {
+		releases = []*torch.ModuleFact{fact.Older, fact}
+	}
+	for _, fact := range releases {
+		for _, c := range combinations {
+			i, p := c[0], c[1]
 			worlds++
 			x, w, no, ok := e.moduleWorld(fact, i, p)
 			if !ok {
 				return nil, refusal{}, false
 			}
 			if no.text != "" {
-				r = no
+				if r = no; len(releases) > 1 {
+					r.text += " in PyTorch " + fact.Version
+				}
 				if no.certain {
 					refused++
 					continue
@@ -131,7 +144,7 @@ func (e *evaluator) moduleWorld(fact *torch.ModuleFact, in, params dtype.Type) (
 		if strings.HasSuffix(strings.TrimRight(base, "123d"), "Dropout") && d.Category() <= dtype.CatInt { // in training
 			return in, nil, refusal{text: fmt.Sprintf("%s refuses %s", base, in), certain: true}, true
 		}
-		op, found := torch.Lookup(functional(base))
+		op, found := e.torch.Lookup(functional(base))
 		if !found || fact.HasParams() || len(op.Operands) == 0 {
 			return in, nil, refusal{}, false
 		}
@@ -215,7 +228,7 @@ func (e *evaluator) moduleMake(x *python.Call, name string, a *args) *Value {
 				break
 			}
 			v.Elems = append(v.Elems, p)
-			if f, ok := torch.Module(p.Name); ok && (f.HasParams() || f.Container) && v.DType.Empty() {
+			if f, ok := e.torch.Module(p.Name); ok && (f.HasParams() || f.Container) && v.DType.Empty() {
 				v.DType = p.DType
 			}
 		}
@@ -314,8 +327,8 @@ func (e *evaluator) moduleCall(x *python.Call, m *Value, a *args) *Value {
 	if in == nil || !in.tensorish() {
 		return e.open(x, e.file.Text(x.Pos()))
 	}
-	if fact, ok := torch.Module(m.Name); ok && !fact.HasParams() && len(a.pos) > 1 { // a loss
-		if op, ok := torch.Lookup(functional(base)); ok {
+	if fact, ok := e.torch.Module(m.Name); ok && !fact.HasParams() && len(a.pos) > 1 { // a loss
+		if op, ok := e.torch.Lookup(functional(base)); ok {
 			v := e.apply(x, op, op.Name, e.file.Text(x.Func.Pos()), nil, nil, a)
 			for len(m.From) > 0 { // behind .to()
 				m = m.From[0]
@@ -345,7 +358,7 @@ func elementType(m, el *Value) dtype.Type {
 
 func (e *evaluator) moduleStep(x *python.Call, m, in *Value, inExpr python.Expr, base string) *Value {
 	written := e.file.Text(x.Func.Pos())
-	fact, ok := torch.Module(m.Name)
+	fact, ok := e.torch.Module(m.Name)
 	if !ok || fact.Container {
 		return e.open(x, e.file.Text(x.Pos()))
 	}
@@ -364,10 +377,10 @@ func (e *evaluator) moduleStep(x *python.Call, m, in *Value, inExpr python.Expr,
 		if !m.DType.Known() {
 			v.DType = dtype.Unknown
 		}
-		op, _ := torch.Lookup("torch.nn.functional.linear")
+		op, _ := e.torch.Lookup("torch.nn.functional.linear")
 		switch base {
 		case "LayerNorm", "GroupNorm":
-			op, _ = torch.Lookup("torch.nn.functional.layer_norm")
+			op, _ = e.torch.Lookup("torch.nn.functional.layer_norm")
 		}
 		if e.castByAutocast(op, v, nil) {
 			v.How = HowAutocast

@@ -129,10 +129,10 @@ func (e *evaluator) useCall(x *python.Call, fn *Value, a *args) {
 			e.useMethod(x, unknown(), f.Sel, a)
 		}
 	case KindModule:
-		if fact, ok := torch.Module(fn.Name); ok && fact.HasParams() && !fact.IDs {
+		if fact, ok := e.torch.Module(fn.Name); ok && fact.HasParams() && !fact.IDs {
 			in, inX := a.arg(0, "input", "query", "src")
 			e.use(x, fn.Name, 1, Operand{Expr: inX, Value: in}, Operand{Value: &Value{Kind: KindTensor, DType: fn.DType, At: fn.At, From: fn.From}})
-		} else if op, ok := torch.Lookup(functional(strings.TrimPrefix(fn.Name, "torch.nn."))); ok && len(a.pos) > 1 {
+		} else if op, ok := e.torch.Lookup(functional(strings.TrimPrefix(fn.Name, "torch.nn."))); ok && len(a.pos) > 1 {
 			e.useOp(x, op, nil, a)
 		}
 	}
@@ -165,7 +165,7 @@ func (e *evaluator) useFunction(x *python.Call, name string, a *args) {
 		e.use(x, name, 1, list...)
 		return
 	}
-	if op, ok := torch.Lookup(name); ok {
+	if op, ok := e.torch.Lookup(name); ok {
 		e.useOp(x, op, nil, a)
 	}
 }
@@ -189,7 +189,7 @@ func elements(x python.Expr, v *Value) []Operand {
 // useMethod is a method with another tensor. Of a receiver that may be anything
 // only those count that nothing but a tensor has.
 func (e *evaluator) useMethod(x *python.Call, recv *Value, name string, a *args) {
-	op, ok := torch.Lookup("torch.Tensor." + name)
+	op, ok := e.torch.Lookup("torch.Tensor." + name)
 	if !ok {
 		return
 	}

@@ -81,7 +81,7 @@ func (e *evaluator) builtinCall(x *python.Call, name string, a *args) *Value {
 		if first != nil && first.Kind == KindNumber {
 			return number(first.DType)
 		}
-		if op, ok := torch.Lookup("torch.abs"); ok && name == "abs" && first != nil && first.Kind == KindTensor {
+		if op, ok := e.torch.Lookup("torch.abs"); ok && name == "abs" && first != nil && first.Kind == KindTensor {
 			return e.apply(x, op, op.Name, "abs", nil, nil, a)
 		}
 		if first != nil && first.tensorish() && name == "abs" {
@@ -147,7 +147,7 @@ func (e *evaluator) propagates(at python.Node) {
 
 func (e *evaluator) torchCall(x *python.Call, name string, a *args) *Value {
 	base := name[strings.LastIndexByte(name, '.')+1:]
-	if f, ok := torch.Factory(strings.Replace(name, "torch.cuda.", "torch.", 1)); ok && f.Class != torch.FactoryReceiver && name != "torch.from_numpy" && name != "torch.nn.Parameter" {
+	if f, ok := e.torch.Factory(strings.Replace(name, "torch.cuda.", "torch.", 1)); ok && f.Class != torch.FactoryReceiver && name != "torch.from_numpy" && name != "torch.nn.Parameter" {
 		return e.factory(x, name, f, a)
 	}
 	switch name {
@@ -217,7 +217,7 @@ func (e *evaluator) torchCall(x *python.Call, name string, a *args) *Value {
 	if strings.HasSuffix(name, "_like") {
 		return e.like(x, name, a)
 	}
-	if op, ok := torch.Lookup(name); ok {
+	if op, ok := e.torch.Lookup(name); ok {
 		return e.apply(x, op, name, e.file.Text(x.Func.Pos()), nil, nil, a)
 	}
 	return e.open(x, e.file.Text(x.Pos()))
@@ -534,7 +534,7 @@ func (e *evaluator) like(x *python.Call, name string, a *args) *Value {
 	} else if len(v.Tensor().DType.Roots()) > 0 {
 		e.propagates(x)
 	}
-	if f, ok := torch.Factory(name); ok {
+	if f, ok := e.torch.Factory(name); ok {
 		e.judge(x, refusesDType(f, r.DType, true))
 	}
 	return r
@@ -640,9 +640,9 @@ func (e *evaluator) matmul(at python.Node, written, name string, xe python.Expr,
 		}
 		return e.open(at, e.file.Text(at.Pos()))
 	}
-	op, ok := torch.Lookup(name)
+	op, ok := e.torch.Lookup(name)
 	if !ok {
-		op, _ = torch.Lookup("torch.matmul")
+		op, _ = e.torch.Lookup("torch.matmul")
 	}
 	return e.refuse(at, op, name, written, "", Operand{Expr: xe, Value: x.Tensor(), Name: "input"}, Operand{Expr: ye, Value: y.Tensor(), Name: "other"})
 }
@@ -789,7 +789,7 @@ func (e *evaluator) einsum(x *python.Call, a *args) *Value {
 			contracts = true
 		}
 	}
-	op, _ := torch.Lookup("torch.bmm")
+	op, _ := e.torch.Lookup("torch.bmm")
 	if contracts {
 		return e.refuse(x, op, "torch.einsum", e.file.Text(x.Func.Pos()), eq, operands...)
 	}
@@ -817,7 +817,7 @@ func (e *evaluator) sdpa(x *python.Call, name string, a *args) *Value {
 	if len(operands) == 0 {
 		return e.open(x, e.file.Text(x.Pos()))
 	}
-	op, _ := torch.Lookup("torch.bmm")
+	op, _ := e.torch.Lookup("torch.bmm")
 	v := e.refuse(x, op, name, e.file.Text(x.Func.Pos()), "", operands...)
 	if rec, ok := e.ops[x]; ok {
 		rec.Message = "Expected query, key, and value to have the same dtype"

@@ -68,7 +68,7 @@ func (e *evaluator) settle(op *torch.Op, takes []taken, given dtype.Type, dim, o
 	refused, certain, width := 0, 0, -1
 	survivors := make([]dtype.Type, len(takes))
 	for _, w := range worlds {
-		outs, no, known := e.world(op, w, given, dim, one)
+		outs, no, known := e.releases(op, w, given, dim, one)
 		if !known {
 			return nil, refusal{}, false
 		}
@@ -123,6 +123,42 @@ func (e *evaluator) narrowSurvivors(operands ...python.Expr) {
 	}
 }
 
+// releases applies an op in one world as each measured release does, where they
+// differ. It is refused for certain if all of them refuse; what comes out is
+// the join of what those give that do not.
+func (e *evaluator) releases(op *torch.Op, parts []part, given dtype.Type, dim, one bool) ([]dtype.Type, refusal, bool) {
+	outs, no, ok := e.world(op, parts, given, dim, one)
+	if op.Older == nil || !ok {
+		return outs, no, ok
+	}
+	older := slices.Clone(parts)
+	for i := range older {
+		if f := op.Older.Operand(older[i].fact.Name); f != nil {
+			older[i].fact = f
+		}
+	}
+	outs2, no2, ok := e.world(op.Older, older, given, dim, one)
+	switch {
+	case !ok:
+		return nil, refusal{}, false
+	case no.certain && no2.certain:
+		return nil, no, true
+	case no.certain:
+		return outs2, refusal{text: no.text + " in PyTorch " + op.Version}, true
+	case no2.certain:
+		return outs, refusal{text: no2.text + " in PyTorch " + op.Older.Version}, true
+	case len(outs) != len(outs2):
+		return nil, refusal{}, false
+	case no.text == "":
+		no = no2
+	}
+	joined := make([]dtype.Type, len(outs))
+	for i := range outs {
+		joined[i] = dtype.Join(outs[i], outs2[i])
+	}
+	return joined, no, true
+}
+
 // world applies an op in one world.
 func (e *evaluator) world(op *torch.Op, parts []part, given dtype.Type, dim, one bool) ([]dtype.Type, refusal, bool) {
 	parts, no, ok := e.autocastParts(op, parts, !given.Empty())
@@ -150,20 +186,17 @@ func (e *evaluator) world(op *torch.Op, parts []part, given dtype.Type, dim, one
 	}
 	var promote []dtype.Operand
 	var strict []part
+	var paired dtype.Type // what a pair of dtypes gives
 	follows := -1
 	for i := range parts {
 		p := &parts[i]
 		c := p.fact.Class
 		switch {
-		case base == "prelu" && parts[0].d == dtype.BFloat16 && parts[0].rank == dtype.RankDim:
-			c = torch.Follows // takes weights of any floating dtype; run in 1.13
-		case base == "prelu": // "Found dtype Double but expected Float", whatever the ranks; run in 1.13
-			c = torch.Raise
 		case c == torch.Unmeasured && integerOnly(op):
 			c = torch.Promote
 		case c == torch.Unmeasured && p.fact.ZeroDim == torch.Ignored:
 			c = torch.Ignored
-		case base == "ldexp" && i > 0 && p.d.Category() <= dtype.CatInt: // x * 2.0**other
+		case op.IntsAreDefault && i > 0 && p.d.Category() <= dtype.CatInt:
 			p.t = e.deflt
 		}
 		o := dtype.Operand{Type: p.t, Rank: p.rank}
@@ -177,7 +210,7 @@ func (e *evaluator) world(op *torch.Op, parts []part, given dtype.Type, dim, one
 				promote = append(promote, o)
 			}
 		case c == torch.Raise:
-			if p.rank == dtype.RankZero && dims && base != "prelu" && (p.fact.ZeroDim == torch.Ignored || p.fact.ZeroDim == torch.Promote) {
+			if p.rank == dtype.RankZero && dims && (p.fact.ZeroDim == torch.Ignored || p.fact.ZeroDim == torch.Promote) {
 				continue
 			}
 			strict = append(strict, *p)
@@ -188,6 +221,15 @@ func (e *evaluator) world(op *torch.Op, parts []part, given dtype.Type, dim, one
 				follows = i
 			}
 		case c == torch.Ignored:
+		case p.fact.Pairs != nil && tensors > 1:
+			d, ok := decided(parts, i)
+			switch {
+			case !ok:
+				return nil, refusal{}, false
+			case d == dtype.None:
+				return nil, refusal{text: fmt.Sprintf("%s refuses %s as %s", base, p.t, p.fact.Name), certain: true}, true
+			}
+			paired = dtype.Exact(d)
 		default:
 			if tensors > 1 && !alike && !p.soft && !(writesFirst(op) && first == 0) {
 				return nil, refusal{}, false
@@ -207,6 +249,8 @@ func (e *evaluator) world(op *torch.Op, parts []part, given dtype.Type, dim, one
 	}
 	var t dtype.Type // the common dtype
 	switch {
+	case !paired.Empty():
+		t = paired
 	case follows >= 0:
 		t = parts[follows].t
 	case len(promote) > 0:
@@ -221,7 +265,7 @@ func (e *evaluator) world(op *torch.Op, parts []part, given dtype.Type, dim, one
 	}
 	self := parts[first]
 	inplace := writesFirst(op) && first == 0
-	if inplace && checksCast(base) {
+	if inplace && op.KeepsCategory {
 		all := make([]dtype.Operand, 0, len(parts))
 		for _, p := range parts {
 			o := dtype.Operand{Type: p.t, Rank: p.rank}
@@ -242,7 +286,7 @@ func (e *evaluator) world(op *torch.Op, parts []part, given dtype.Type, dim, one
 	if !given.Empty() {
 		t = given
 	}
-	if subtracts(base) {
+	if op.RefusesBool {
 		for _, p := range parts {
 			if p.d == dtype.Bool {
 				return nil, refusal{text: base + " refuses bool", certain: true}, true
@@ -259,23 +303,10 @@ func (e *evaluator) world(op *torch.Op, parts []part, given dtype.Type, dim, one
 		cells = op.WithDim
 	}
 	outs, measured := cells[d]
-	if base == "matrix_power" && d == dtype.BFloat16 { // sampled with powers below 0 only; run in 1.13
-		outs, measured = []dtype.DType{d}, true
-	}
-	if measured && lacksKernel(base, d) {
-		return outsOf(outs, d, t), refusal{text: fmt.Sprintf("%s has no kernel for %s on the CPU in %s", base, d, op.Version), certain: !d.Half()}, true
-	}
 	if !measured && d.Category() <= dtype.CatInt && !contains(op.NotCPU, d) {
-		// The sampled value did not fit into the dtype; int64 tells.
 		if strings.Contains(base, "dropout") && base != "native_dropout" || strings.HasPrefix(base, "bernoulli") && len(parts) > 1 { // dropped tells; bernoulli with p takes any
 			outs, measured = []dtype.DType{d}, true
 		}
-		if o, ok := cells[dtype.Int64]; ok && len(o) == 1 && o[0] == dtype.Int64 {
-			outs, measured = []dtype.DType{d}, true
-		}
-	}
-	if base == "lu" && len(outs) == 3 {
-		outs = outs[:2] // get_infos=True gives three
 	}
 	no = soft
 	if !measured {
@@ -375,6 +406,26 @@ func (e *evaluator) autocastParts(op *torch.Op, parts []part, given bool) ([]par
 	return cast, refusal{}, true
 }
 
+// decided is the dtype that the pair of operand i's dtype and the one of all
+// others gives, None if they are refused; ok is false if the others differ.
+func decided(parts []part, i int) (d dtype.DType, ok bool) {
+	others := dtype.None
+	for k, p := range parts {
+		if k == i || p.number {
+			continue
+		}
+		if others != dtype.None && others != p.d {
+			return dtype.None, false
+		}
+		others = p.d
+	}
+	if others == parts[i].d {
+		return others, true
+	}
+	d, ok = parts[i].fact.Pairs[[2]dtype.DType{others, parts[i].d}]
+	return d, ok
+}
+
 // eligible reports whether autocast may cast an operand: floating tensors but
 // float64 (aten/src/ATen/autocast_mode.h, is_eligible).
 func eligible(p part) bool { return !p.number && p.d.Floating() && p.d != dtype.Float64 }
@@ -408,60 +459,9 @@ func writesFirst(op *torch.Op) bool {
 	return op.Kind == "inplace" || strings.HasPrefix(base, "__i") && base != "__invert__" || strings.HasSuffix(base, "_") && !strings.HasPrefix(base, "__")
 }
 
-// checksCast reports whether an in-place op refuses to write a result of a
-// higher category. All that compute through TensorIterator do ("result type
-// Float can't be cast to the desired output type Long"); those that copy or
-// fill convert.
-func checksCast(base string) bool {
-	switch base {
-	case "copy_", "fill_", "masked_fill_", "index_fill_", "masked_scatter_", "index_put_", "index_add_", "index_copy_", "scatter_", "scatter_add_", "scatter_reduce_", "put_", "fill_diagonal_",
-		"normal_", "uniform_", "bernoulli_", "random_", "zero_", "eq_", "ne_", "lt_", "le_", "gt_", "ge_", "not_equal_", "less_", "less_equal_", "greater_", "greater_equal_", "logical_and_", "logical_or_", "logical_xor_", "logical_not_":
-		return false
-	}
-	return true
-}
-
-// subtracts knows the subtractions, which refuse bool wherever it stands
-// (aten/src/ATen/native/BinaryOps.h, sub_check).
-func subtracts(base string) bool {
-	switch base {
-	case "sub", "sub_", "subtract", "subtract_", "rsub", "__sub__", "__isub__", "__rsub__":
-		return true
-	case "dist", "pairwise_distance", "l1_loss", "margin_ranking_loss", "triplet_margin_loss", "trapezoid", "trapz", "cumulative_trapezoid": // subtract one from the other; run in 1.13
-		return true
-	}
-	return false
-}
-
 // taken is one argument in the place of an operand.
 type taken struct {
 	fact  *torch.Operand
 	value *Value
 	soft  bool
-}
-
-// lacksKernel knows kernels that the table has from samples which never reached
-// one: empty or one-element tensors. Run in 1.13 with four elements.
-func lacksKernel(base string, d dtype.DType) bool {
-	switch base {
-	case "topk", "kthvalue", "matrix_power":
-		return d == dtype.Float16 || d == dtype.Bool
-	case "inner":
-		return d == dtype.Float16
-	case "histogram", "pdist":
-		return d.Half()
-	case "isin":
-		return d.Half() || d == dtype.Bool
-	}
-	return false
-}
-
-func outsOf(outs []dtype.DType, d dtype.DType, t dtype.Type) []dtype.Type {
-	list := make([]dtype.Type, len(outs))
-	for i, o := range outs {
-		if list[i] = t; o != d {
-			list[i] = dtype.Exact(o)
-		}
-	}
-	return list
 }

@@ -6,7 +6,7 @@ import "testing"
 func BenchmarkDecode(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
-		t, err := decode(facts)
+		t, err := decode(facts215)
 		if err != nil {
 			b.Fatal(err)
 		}

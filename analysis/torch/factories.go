@@ -64,17 +64,17 @@ func (f *FactoryFact) AcceptsDType(d dtype.DType) bool { return slices.Contains(
 
 // Factory returns the facts of a function that makes tensors, by canonical
 // name.
-func Factory(name string) (*FactoryFact, bool) {
-	f, ok := decoded().factories[name]
+func (t *Table) Factory(name string) (*FactoryFact, bool) {
+	f, ok := t.factories[name]
 	return f, ok
 }
 
 var numberKinds = map[string]dtype.Category{"b": dtype.CatBool, "i": dtype.CatInt, "f": dtype.CatFloat, "c": dtype.CatComplex}
 
-func (t *table) readFactories() error {
+func (t *Table) readFactories() error {
 	t.factories = map[string]*FactoryFact{}
 	for _, line := range t.sections["factories"] {
-		f, err := factory(line)
+		f, err := t.factory(line)
 		if err != nil {
 			return fmt.Errorf("factory %q: %w", line, err)
 		}
@@ -84,12 +84,12 @@ func (t *table) readFactories() error {
 }
 
 // factory decodes "name class kinds positions dtypes".
-func factory(line string) (*FactoryFact, error) {
+func (t *Table) factory(line string) (*FactoryFact, error) {
 	w := strings.Split(line, " ")
 	if len(w) != 5 {
 		return nil, fmt.Errorf("%d fields", len(w))
 	}
-	f := &FactoryFact{Name: w[0], Version: measuredVersion}
+	f := &FactoryFact{Name: w[0], Version: t.release}
 	switch w[1][0] {
 	case 'd':
 		f.Class = FactoryDefault

@@ -137,19 +137,19 @@ func TestNumPy(t *testing.T) {
 		"numpy.concatenate": PromoteArrays, "numpy.vstack": PromoteArrays, "numpy.multiply": PromoteArrays, "numpy.where": PromoteArrays,
 		"numpy.argmax": Int, "numpy.random.randint": Int, "numpy.isnan": Constant, "numpy.float32": Constant, "numpy.percentile": BySame,
 	} {
-		if f, ok := NumPy(name); !ok || f.Class != class {
+		if f, ok := All().NumPy(name); !ok || f.Class != class {
 			t.Errorf("%s: %+v, want class %d", name, f, class)
 		}
 	}
-	f, _ := NumPy("numpy.concatenate")
+	f, _ := All().NumPy("numpy.concatenate")
 	if !f.List || !slices.Equal(f.Arrays, []int{0}) {
 		t.Errorf("concatenate: %+v", f)
 	}
-	f, _ = NumPy("numpy.divide")
+	f, _ = All().NumPy("numpy.divide")
 	if !slices.Equal(f.Same[dtype.Uint8], []dtype.DType{dtype.Float64}) {
 		t.Errorf("divide of uint8: %v", f.Same[dtype.Uint8])
 	}
-	f, _ = NumPy("numpy.zeros")
+	f, _ = All().NumPy("numpy.zeros")
 	if i := slices.Index(f.Params, "dtype"); i != 1 || !f.TakesDType || f.DType != dtype.Float64 {
 		t.Errorf("zeros: %+v", f)
 	}

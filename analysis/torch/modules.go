@@ -34,6 +34,9 @@ type ModuleFact struct {
 	Rank      Rank // of the first result
 	Version   string
 	Note      string // what other versions do, with its source
+	// Older is the same module in the older measured release where that answers
+	// differently, as [Op.Older] is.
+	Older *ModuleFact
 
 	cells map[[2]dtype.DType]ModuleResult // by parameters' and input's dtype
 }
@@ -70,11 +73,11 @@ func (m *ModuleFact) Result(input, params dtype.DType) (ModuleResult, bool) {
 
 // Module returns the facts of a class of torch.nn by canonical name
 // ("torch.nn.Linear"); names under torch.nn.modules are understood.
-func Module(name string) (*ModuleFact, bool) {
+func (t *Table) Module(name string) (*ModuleFact, bool) {
 	if i := strings.LastIndexByte(name, '.'); i > 0 && strings.HasPrefix(name, "torch.nn.modules.") {
 		name = "torch.nn" + name[i:]
 	}
-	m, ok := decoded().modules[name]
+	m, ok := t.modules[name]
 	return m, ok
 }
 
@@ -83,12 +86,12 @@ var (
 	moduleInputs = []dtype.DType{dtype.Float16, dtype.BFloat16, dtype.Float32, dtype.Float64, dtype.Int64}
 )
 
-func (t *table) readModules() error {
+func (t *Table) readModules() error {
 	t.modules = map[string]*ModuleFact{}
 	for _, line := range t.sections["containers"] {
 		for name := range strings.SplitSeq(line, ",") {
 			name = "torch.nn." + name
-			t.modules[name] = &ModuleFact{Name: name, Container: true, Nested: true, Version: measuredVersion}
+			t.modules[name] = &ModuleFact{Name: name, Container: true, Nested: true, Version: t.release}
 		}
 	}
 	for _, line := range t.sections["modules"] {
@@ -101,14 +104,14 @@ func (t *table) readModules() error {
 
 // module decodes "name params buffers flags rows": a row for each dtype of the
 // parameters, or one if there are none, with a cell for each of the input.
-func (t *table) module(line string) error {
+func (t *Table) module(line string) error {
 	f := strings.Split(line, " ")
 	if len(f) != 5 || len(f[3]) != 6 {
 		return fmt.Errorf("%d fields", len(f))
 	}
 	m := &ModuleFact{
 		Name: "torch.nn." + f[0], Params: list(f[1]), Buffers: list(f[2]), CUDA: policies[f[3][0]], CPU: policies[f[3][1]],
-		TakesDType: f[3][2] == 't', IDs: f[3][3] == 'i', Nested: f[3][4] == 'n', Rank: ranks[f[3][5]], Version: measuredVersion,
+		TakesDType: f[3][2] == 't', IDs: f[3][3] == 'i', Nested: f[3][4] == 'n', Rank: ranks[f[3][5]], Version: t.release,
 		cells: map[[2]dtype.DType]ModuleResult{},
 	}
 	rows := strings.Split(f[4], ";")
@@ -136,7 +139,7 @@ func (t *table) module(line string) error {
 	return nil
 }
 
-func (t *table) moduleCell(cell string) (r ModuleResult, known bool, err error) {
+func (t *Table) moduleCell(cell string) (r ModuleResult, known bool, err error) {
 	switch {
 	case cell == "~" || cell == "?":
 		return r, false, nil

@@ -6,4 +6,4 @@ import (
 )
 
 // Ops returns the canonical names of all ops that have facts, sorted.
-func Ops() []string { return slices.Sorted(maps.Keys(decoded().ops)) }
+func (t *Table) Ops() []string { return slices.Sorted(maps.Keys(t.ops)) }

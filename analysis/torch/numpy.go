@@ -63,8 +63,8 @@ type NumPyFact struct {
 
 // NumPy returns the facts of a NumPy function or of a method of
 // numpy.ndarray or numpy.random.Generator, by canonical name.
-func NumPy(name string) (*NumPyFact, bool) {
-	f, ok := decoded().arrays[name]
+func (t *Table) NumPy(name string) (*NumPyFact, bool) {
+	f, ok := t.arrays[name]
 	return f, ok
 }
 
@@ -72,9 +72,10 @@ func NumPy(name string) (*NumPyFact, bool) {
 // dtype (bfloat16) or the result is none of PyTorch's dtypes. NumPy's rules
 // differ from PyTorch's: int32 with float32 is float64.
 //
-// Source: numpy.result_type, every cell of which a test asks NumPy for.
+// Source: numpy.result_type, every cell of which a test asks NumPy for; 1.24 and
+// 2.5 have the same.
 func NumPyResult(a, b dtype.DType) dtype.DType {
-	t := decoded()
+	t := All()
 	return t.numpyResult[[2]dtype.DType{a, b}]
 }
 
@@ -100,7 +101,7 @@ func NumPyScalar(array, scalar dtype.DType, python bool) dtype.DType {
 	return NumPyResult(array, scalar)
 }
 
-func (t *table) readNumPy() error {
+func (t *Table) readNumPy() error {
 	var order []dtype.DType
 	for _, line := range t.sections["numpy_dtypes"] {
 		var err error
@@ -127,7 +128,7 @@ func (t *table) readNumPy() error {
 }
 
 // numpyLine decodes "names class takes arrays results params".
-func (t *table) numpyLine(line string, order []dtype.DType) error {
+func (t *Table) numpyLine(line string, order []dtype.DType) error {
 	w := strings.Split(line, " ")
 	if len(w) != 6 {
 		return fmt.Errorf("%d fields", len(w))

@@ -6,10 +6,7 @@ import "github.com/dtypebot/dtypebot/analysis/dtype"
 // measured, of calls that the generator makes no arguments for, and ranks that
 // follow from documented shapes. Every entry names its source.
 
-// measuredVersion is how findings name the version of the measured facts.
-const measuredVersion = "1.13"
-
-// notes are differences of other versions, by op or module.
+// notes are what versions after 1.13 do differently, by op or module.
 var notes = []struct {
 	names []string
 	note  string // with the source in parentheses
@@ -88,8 +85,11 @@ var classesOf = []struct {
 }
 
 // override adds this file's facts to the table.
-func override(t *table) {
-	for _, op := range added() {
+func override(t *Table) {
+	for _, op := range added(t.release) {
+		if t.ops[op.Name] != nil {
+			continue // measured in this release
+		}
 		for i, o := range op.Operands {
 			if o.Message != "" {
 				op.Operands[i].Messages = []string{o.Message}
@@ -98,9 +98,14 @@ func override(t *table) {
 		t.ops[op.Name] = op
 	}
 	for _, m := range t.addedModules() {
-		t.modules[m.Name] = m
+		if t.modules[m.Name] == nil {
+			t.modules[m.Name] = m
+		}
 	}
 	for _, n := range notes {
+		if t.release != "1.13" {
+			break
+		}
 		for _, name := range n.names {
 			if op := t.ops[name]; op != nil {
 				op.Note = n.note
@@ -112,12 +117,15 @@ func override(t *table) {
 	}
 	for _, c := range classesOf {
 		for _, name := range c.names {
+			if t.ops[name] == nil {
+				continue
+			}
 			for i := range t.ops[name].Operands {
 				t.ops[name].Operands[i].Class = c.class
 			}
 		}
 	}
-	t.factories["torch.normal"] = normal()
+	t.factories["torch.normal"] = normal(t.release)
 	// Source: pytorch.org/docs/1.13, Shape of Flatten and Unfold: at least one
 	// dimension stays.
 	t.modules["torch.nn.Flatten"].Rank = RankAtLeast1
@@ -134,9 +142,9 @@ func override(t *table) {
 // normal is torch.normal, which has two forms: with a size it makes a tensor of
 // the default dtype, with a tensor of means or deviations it takes theirs.
 // Source: run in 1.13; pytorch.org/docs/1.13/generated/torch.normal.
-func normal() *FactoryFact {
+func normal(release string) *FactoryFact {
 	return &FactoryFact{
-		Name: "torch.normal", Class: FactoryData, Values: []int{0, 1}, Version: measuredVersion,
+		Name: "torch.normal", Class: FactoryData, Values: []int{0, 1}, Version: release,
 		Numbers: map[dtype.Category]Outcome{dtype.CatInt: {Default: true}, dtype.CatFloat: {Default: true}},
 		Arrays:  Outcome{Refused: true}, Tensors: Outcome{Own: true},
 		Accepts: []dtype.DType{dtype.Float16, dtype.BFloat16, dtype.Float32, dtype.Float64},
@@ -153,7 +161,7 @@ func keepsFloats() map[dtype.DType][]dtype.DType {
 }
 
 // added are ops that the measured version lacks or hides.
-func added() []*Op {
+func added(release string) []*Op {
 	const attention = "Expected query, key, and value to have the same dtype"
 	ops := []*Op{
 		// Source: aten/src/ATen/native/transformers/attention.cpp,
@@ -179,7 +187,7 @@ func added() []*Op {
 		{
 			Name: "torch.Tensor.__setitem__", Kind: "dunder", Params: []string{"self", "key", "value"},
 			Operands: []Operand{{Name: "self", Class: Follows}, {Name: "value", Index: 2, Class: Mixed, ZeroDim: Ignored, Scalar: true}},
-			Same:     keepsFloats(), Rank: RankUnknown, Dim: -1, Version: measuredVersion,
+			Same:     keepsFloats(), Rank: RankUnknown, Dim: -1, Version: release,
 		},
 	}
 	// Source: torch.nn.functional.rms_norm exists from 2.4 on
@@ -197,7 +205,7 @@ func added() []*Op {
 }
 
 // addedModules are modules that the measured version lacks or that need a GPU.
-func (t *table) addedModules() []*ModuleFact {
+func (t *Table) addedModules() []*ModuleFact {
 	keep := func(params bool) map[[2]dtype.DType]ModuleResult {
 		m := map[[2]dtype.DType]ModuleResult{}
 		for _, d := range moduleParams {

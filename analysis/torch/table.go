@@ -1,25 +1,21 @@
 package torch
 
 import (
-	_ "embed"
 	"fmt"
 	"strconv"
 	"strings"
-	"sync"
 
 	"github.com/dtypebot/dtypebot/analysis/dtype"
 )
 
-// facts is the table that gen/generate.py wrote: sections that start with a
-// name in brackets, one record a line, fields separated by spaces. Equal facts
-// stand once, with all their names.
-//
-//go:embed facts.txt
-var facts string
-
-// A table is the decoded facts.
-type table struct {
-	torch, numpy string
+// A Table is what is known of one release of PyTorch, or of all measured ones.
+// It was written by gen/generate.py: sections that start with a name in
+// brackets, one record a line, fields separated by spaces. Equal facts stand
+// once, with all their names. Tables are shared: callers must not change what
+// they give.
+type Table struct {
+	torch, numpy string // as they name themselves
+	release      string // as findings name it: "1.13"
 	sections     map[string][]string
 	dtypes       []dtype.DType // the columns of a result
 	messages     []string
@@ -37,22 +33,12 @@ type result struct {
 	notCPU []dtype.DType
 }
 
-// decoded reads the table once, when the first fact is asked for.
-var decoded = sync.OnceValue(func() *table {
-	t, err := decode(facts)
-	if err != nil {
-		panic(err) // the table is part of the program; a test decodes it
-	}
-	override(t)
-	return t
-})
+// Version returns the versions of PyTorch and NumPy that were measured, as they
+// name themselves ("1.13.0a0" is Debian's 1.13.1).
+func (t *Table) Version() (torch, numpy string) { return t.torch, t.numpy }
 
-// Version returns the versions of PyTorch and NumPy that were measured, as
-// they name themselves ("1.13.0a0" is Debian's 1.13.1).
-func Version() (torch, numpy string) {
-	t := decoded()
-	return t.torch, t.numpy
-}
+// Release is the version as findings name it: "1.13".
+func (t *Table) Release() string { return t.release }
 
 // Lookup returns the op with a canonical name: "torch.matmul",
 // "torch.Tensor.matmul", "torch.Tensor.__matmul__",
@@ -60,8 +46,7 @@ func Version() (torch, numpy string) {
 // "torch.fft.rfft". Aliases (torch.multiply) are ops of their own;
 // "torch.functional." is read as "torch.", "torch._C._nn." as
 // "torch.nn.functional.".
-func Lookup(name string) (*Op, bool) {
-	t := decoded()
+func (t *Table) Lookup(name string) (*Op, bool) {
 	op, ok := t.ops[name]
 	if ok {
 		return op, true
@@ -82,8 +67,8 @@ var codes = map[string]dtype.DType{
 	"o": dtype.None,
 }
 
-func decode(s string) (*table, error) {
-	t := &table{sections: map[string][]string{}}
+func decode(s string) (*Table, error) {
+	t := &Table{sections: map[string][]string{}}
 	section, from := "", 0
 	lines := strings.Split(strings.TrimSuffix(s, "\n"), "\n")
 	for i, line := range lines {
@@ -110,12 +95,15 @@ func decode(s string) (*table, error) {
 	return t, nil
 }
 
-func (t *table) head() error {
+func (t *Table) head() error {
 	for _, line := range t.sections["version"] {
 		name, v, _ := strings.Cut(line, " ")
 		switch name {
 		case "torch":
 			t.torch = v
+			if w := strings.SplitN(v, ".", 3); len(w) == 3 {
+				t.release = w[0] + "." + w[1]
+			}
 		case "numpy":
 			t.numpy = v
 		}
@@ -194,12 +182,12 @@ var (
 )
 
 // op decodes "names kind params keyword operands results withdim flags dim".
-func (t *table) op(line string) error {
+func (t *Table) op(line string) error {
 	f := strings.Split(line, " ")
-	if len(f) != 9 || len(f[7]) != 5 {
+	if len(f) != 9 || len(f[7]) < 5 {
 		return fmt.Errorf("%d fields", len(f))
 	}
-	op := Op{Kind: kinds[f[1]], Params: list(f[2]), Keyword: list(f[3]), Dim: -1, Version: measuredVersion}
+	op := Op{Kind: kinds[f[1]], Params: list(f[2]), Keyword: list(f[3]), Dim: -1, Version: t.release}
 	if f[4] != "-" {
 		for s := range strings.SplitSeq(f[4], ";") {
 			o, err := t.operand(s)
@@ -222,6 +210,7 @@ func (t *table) op(line string) error {
 	}
 	op.CUDA, op.CPU, op.Rank = policies[f[7][0]], policies[f[7][1]], ranks[f[7][2]]
 	op.TakesDType, op.Varies = f[7][3] == 't', f[7][4] == 'v'
+	op.RefusesBool, op.IntsAreDefault, op.KeepsCategory = strings.Contains(f[7][5:], "b"), strings.Contains(f[7][5:], "i"), strings.Contains(f[7][5:], "w")
 	if f[8] != "-" {
 		if op.Dim, err = strconv.Atoi(f[8]); err != nil {
 			return err
@@ -235,7 +224,7 @@ func (t *table) op(line string) error {
 	return nil
 }
 
-func (t *table) result(s string) (result, error) {
+func (t *Table) result(s string) (result, error) {
 	i, err := strconv.Atoi(s)
 	if err != nil || i < 0 || i >= len(t.results) {
 		return result{}, fmt.Errorf("no results %q", s)
@@ -243,13 +232,14 @@ func (t *table) result(s string) (result, error) {
 	return t.results[i], nil
 }
 
-// operand decodes "name:index:classes:messages:scalars".
-func (t *table) operand(s string) (Operand, error) {
+// operand decodes "name:index:classes:messages:scalars=pairs".
+func (t *Table) operand(s string) (Operand, error) {
 	f := strings.Split(s, ":")
 	if len(f) != 5 || len(f[2]) != 2 {
 		return Operand{}, fmt.Errorf("operand %q", s)
 	}
-	o := Operand{Name: f[0], Index: -1, Class: classes[f[2][0]], ZeroDim: classes[f[2][1]], Scalar: f[4] != ""}
+	scalars, pairs, _ := strings.Cut(f[4], "=")
+	o := Operand{Name: f[0], Index: -1, Class: classes[f[2][0]], ZeroDim: classes[f[2][1]], Scalar: scalars != ""}
 	if n, ok := strings.CutSuffix(o.Name, "+"); ok {
 		o.Name, o.Variadic = n, true
 	}
@@ -259,6 +249,11 @@ func (t *table) operand(s string) (Operand, error) {
 	var err error
 	if f[1] != "" {
 		if o.Index, err = strconv.Atoi(f[1]); err != nil {
+			return o, err
+		}
+	}
+	if pairs != "" {
+		if o.Pairs, err = decodePairs(pairs); err != nil {
 			return o, err
 		}
 	}
@@ -273,6 +268,34 @@ func (t *table) operand(s string) (Operand, error) {
 		o.Message = o.Messages[0]
 	}
 	return o, nil
+}
+
+// decodePairs reads what comes out for each pair of different floating dtypes,
+// of the other operands and of this one. It is nil for an op of several results:
+// one dtype does not tell of all.
+func decodePairs(s string) (map[[2]dtype.DType]dtype.DType, error) {
+	if strings.Contains(s, "|") {
+		return nil, nil
+	}
+	cells := strings.Split(s, ",")
+	out := map[[2]dtype.DType]dtype.DType{}
+	for _, others := range moduleParams {
+		for _, own := range moduleParams {
+			if others == own {
+				continue
+			}
+			if len(cells) == 0 {
+				return nil, fmt.Errorf("pairs %q: too few", s)
+			}
+			d, ok := codes[cells[0]]
+			if !ok && cells[0] != "!" {
+				return nil, fmt.Errorf("unknown dtype %q", cells[0])
+			}
+			out[[2]dtype.DType{others, own}] = d
+			cells = cells[1:]
+		}
+	}
+	return out, nil
 }
 
 func list(s string) []string {

@@ -8,14 +8,20 @@ import (
 )
 
 func TestTableDecodes(t *testing.T) {
-	tab, err := decode(facts)
-	if err != nil {
-		t.Fatal(err)
+	for _, text := range []string{facts113, facts215} {
+		tab, err := decode(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Run(tab.Release(), func(t *testing.T) { checkTable(t, tab) })
 	}
+}
+
+func checkTable(t *testing.T, tab *Table) {
 	if n := len(tab.ops); n < 1280 {
 		t.Errorf("%d ops, want at least 1280", n)
 	}
-	if torch, numpy := Version(); torch == "" || numpy == "" {
+	if torch, numpy := tab.Version(); torch == "" || numpy == "" {
 		t.Errorf("versions %q and %q", torch, numpy)
 	}
 	for name, op := range tab.ops {

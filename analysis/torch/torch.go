@@ -9,7 +9,7 @@ package torch
 
 import "github.com/dtypebot/dtypebot/analysis/dtype"
 
-//go:generate /usr/bin/python3 gen/generate.py -o facts.txt
+//go:generate /usr/bin/python3 gen/generate.py
 
 // A Class says how the result's dtype depends on one floating operand when it
 // differs from the others.
@@ -44,8 +44,15 @@ type Operand struct {
 	// Messages are all cores that were seen, the most frequent first: which one
 	// a call gives depends on shapes and on the pair of dtypes.
 	Messages []string
+	// Only is the one measured release in which Class is Raise ("2.15"); empty
+	// where all refuse, and in the table of one release.
+	Only string
 	// Scalar says that a Python number is accepted in the operand's place.
 	Scalar bool
+	// Pairs says for a Mixed operand whose pair of dtypes decides what comes out,
+	// by the dtype that the other operands have and its own; None where that is
+	// refused. It is nil for all others.
+	Pairs map[[2]dtype.DType]dtype.DType
 }
 
 // A Policy is what an enabled autocast region does to an op's float operands.
@@ -105,14 +112,28 @@ type Op struct {
 	NotCPU []dtype.DType
 	// TakesDType says that dtype= sets the result's dtype.
 	TakesDType bool
-	CUDA, CPU  Policy
-	Rank       Rank
+	// RefusesBool says that a bool operand is refused where integers are not
+	// (subtraction).
+	RefusesBool bool
+	// IntsAreDefault says that integers count as the default dtype beside floats
+	// (ldexp multiplies by 2.0**other).
+	IntsAreDefault bool
+	// KeepsCategory says that an in-place op refuses to write a result of a higher
+	// category ("result type Float can't be cast to the desired output type Long").
+	KeepsCategory bool
+	CUDA, CPU     Policy
+	Rank          Rank
 	// Dim is the position at which an int or a tuple of ints is the dim (or
 	// axis) parameter in any overload, -1 if there is none. Where Params names
 	// another parameter there (torch.max), the argument's type decides.
 	Dim int
-	// Version says to which versions the facts belong: "1.13" for measured ones.
+	// Version is the measured release of the facts ("1.13"), or the first that
+	// has the op.
 	Version string
+	// Older is the same op in the older measured release, where that answers
+	// differently; nil where one answer holds for all, and in the table of one
+	// release.
+	Older *Op
 	// Note is what other versions do, with its source; "" if nothing is known
 	// to differ.
 	Note string

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes the table of dtype facts by running the installed PyTorch and NumPy.
 
-Run:  python3 generate.py [-o ../facts.txt] [-j 2] [--only REGEX] [--seed N]
+Run:  python3 generate.py [-o ../facts-RELEASE.txt] [-j 2] [--only REGEX] [--seed N]
 
 Takes 30 to 80 seconds on two cores. The same versions give the same bytes,
 however many processes measure and however busy the machine is: every op starts
@@ -161,7 +161,7 @@ def op_lines(records):
         line = " ".join([
             r["kind"], ",".join(r["params"]) or "-", ",".join(r["keyword"]) or "-", ";".join(operands) or "-", same(results(r["same"])),
             same(results(r["dimsame"])) if r["dimsame"] else "-",
-            r["cuda"] + r["cpu"] + r["rank"] + ("t" if r["takes"] else "-") + ("v" if r["vary"] else "-"), str(r["dim"]) if r["dim"] >= 0 else "-"])
+            r["cuda"] + r["cpu"] + r["rank"] + ("t" if r["takes"] else "-") + ("v" if r["vary"] else "-") + r["habits"], str(r["dim"]) if r["dim"] >= 0 else "-"])
         if line not in lines:
             lines[line] = []
             order.append(line)
@@ -184,7 +184,8 @@ def shorten(names):
 
 def main():
     ap = argparse.ArgumentParser()
-    ap.add_argument("-o", default=os.path.join(HERE, "..", "facts.txt"))
+    release = ".".join(torch.__version__.split(".")[:2])
+    ap.add_argument("-o", default=os.path.join(HERE, "..", "facts-%s.txt" % release))
     ap.add_argument("-j", type=int, default=2)
     ap.add_argument("--only", help="measure only the ops that match")
     ap.add_argument("--seed", type=int, default=0, help="other samples")

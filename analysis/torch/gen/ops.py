@@ -376,7 +376,27 @@ EXTRA = {
     "torch.masked_scatter": [([_v, torch.tensor([True, False, False]), _v], {}, torch.float32)],
     "torch.Tensor.masked_scatter": [([_v, torch.tensor([True, False, False]), _v], {}, torch.float32)],
     "torch.Tensor.masked_scatter_": [([_v, torch.tensor([True, False, False]), _v], {}, torch.float32)],
+    "torch.nn.functional.affine_grid": [([torch.rand(1, 2, 3), (1, 1, 2, 2)], {}, torch.float32)],
+    "torch.nn.functional.fold": [([torch.rand(1, 8, 9), (4, 4), 2], {}, torch.float32)],
+    "torch.batch_norm": [([torch.rand(2, 3, 4), _v, _v, _v, _v, False, .1, 1e-5, False], {}, torch.float32)],
+    "torch.instance_norm": [([torch.rand(2, 3, 4), _v, _v, _v, _v, True, .1, 1e-5, False], {}, torch.float32)],
+    "torch.view_as_real": [([torch.rand(2, 3, dtype=torch.complex64)], {}, torch.complex64)],
+    "torch.imag": [([torch.rand(2, 3, dtype=torch.complex64)], {}, torch.complex64)],
+    "torch.grid_sampler": [([torch.rand(1, 1, 2, 2), torch.rand(1, 2, 2, 2), 0, 0, False], {}, torch.float32)],
+    "torch.Tensor.float_power_": [([torch.rand(2, dtype=torch.float64), torch.rand(2, dtype=torch.float64)], {}, torch.float64)],
     "torch.einsum": [(["ij,jk->ik", SPD, SPD], {}, torch.float32), (["i,j->ij", _v, _v], {}, torch.float32)],
+}
+# Ops whose samples never reach a kernel (empty and one-element tensors), or ask
+# for more results than the plain call gives: measured with these alone.
+ONLY = {
+    "topk": [([SPD, 2], {}, torch.float32)],
+    "kthvalue": [([SPD, 2], {}, torch.float32)],
+    "matrix_power": [([SPD, 2], {}, torch.float32)],
+    "inner": [([SPD, SPD], {}, torch.float32)],
+    "histogram": [([_v, 4], {}, torch.float32)],
+    "pdist": [([SPD], {}, torch.float32)],
+    "isin": [([SPD, SPD], {}, torch.float32)],
+    "lu": [([SPD], {}, torch.float32)],
 }
 
 
@@ -628,7 +648,7 @@ def measure(ns, n, kind):
         return None
     fn = getattr(SPACES[ns], n)
     sigs = signatures(ns, n, fn)
-    made = EXTRA.get(ns + "." + n, []) + opinfo_templates(opinfos(ns, n, kind), fn)
+    made = ONLY.get(n) or EXTRA.get(ns + "." + n, []) + opinfo_templates(opinfos(ns, n, kind), fn)
     if not made:
         b = n.strip("_") if n.startswith("__") else n
         made = schema_templates(b, fn) or (schema_templates(b[:-1], fn) if b.endswith("_") else [])
@@ -639,7 +659,7 @@ def measure(ns, n, kind):
     tm = [Template(sigs, fn, *t) for t in made]
     same, dimsame, vary, operands, listed = {}, {}, False, {}, set()
     plain, cast, pairs, cpu_plain, cpu_cast, cpu_pairs = {}, {}, [], {}, {}, []
-    takes = False
+    takes, habits = False, set()
     for t in tm:
         if "dtype" in t.kw and same:
             continue
@@ -670,7 +690,7 @@ def measure(ns, n, kind):
         zero = [i for i in t.pos if t.leaves[i].dim() == 0]
         for i in t.pos[:5]:
             name = t.names[i]
-            o = operands.setdefault(name, {"class": [], "zero": [], "msg": [], "scalar": set()})
+            o = operands.setdefault(name, {"class": [], "zero": [], "msg": [], "scalar": set(), "pairs": []})
             if len(t.pos) < 2:
                 continue
             m = {}
@@ -680,7 +700,8 @@ def measure(ns, n, kind):
             c = classify(m, alike)
             if c and not zero:
                 o["class"].append(c)
-                if c == "R":
+                o["pairs"].append([m.get(p, "E:") for p in PAIRS])
+                if c in "RM":
                     o["msg"] += [int(v.split("#")[1]) for (a, b), v in m.items()
                                  if v.startswith("E:mix") and not bad(alike[a]) and not bad(alike[b])]
             elif c and zero == [i]:
@@ -690,6 +711,8 @@ def measure(ns, n, kind):
                               run(lambda: t.call({j: (b if j == i else a) for j in t.pos}, conv=fake, ctx=CUDA))))
                 with torch.autocast("cpu", dtype=torch.bfloat16):
                     cpu_pairs.append((m.get((a, b)), run(lambda: t.call({j: (b if j == i else a) for j in t.pos}))))
+            if not zero:
+                habits |= integers(lambda dts: run(lambda: t.call(dts)), t, i, kind)
             # A 0-dim tensor and a Python number in this position.
             x = t.leaves[i]
             if x.dim() >= 1 and not zero and (i != 0 or kind in ("function", "method", "dunder")):
@@ -715,6 +738,8 @@ def measure(ns, n, kind):
         c = "".join(sorted(set(o["class"])))
         z = "".join(sorted(set(o["zero"])))
         # The calls disagree: the dtypes alone do not decide.
+        if c == "M" and all(p == o["pairs"][0] for p in o["pairs"]):  # by the pair of dtypes alone
+            o["scalar"].add("=" + ",".join("!" if v.startswith("E:") else v for v in o["pairs"][0]))
         c, z = (x if len(x) == 1 else "M" if x else "-" for x in (c, z))
         msg = sorted(set(o["msg"]), key=lambda m: (-o["msg"].count(m), m))  # the most frequent first
         index = chosen.positional.index(name) if name in chosen.positional else -1
@@ -736,8 +761,24 @@ def measure(ns, n, kind):
             if k in s.positional and dim < 0:
                 dim = s.positional.index(k)
     return {"name": ns + "." + n, "kind": kind[0], "params": chosen.positional, "keyword": chosen.keyword, "operands": out, "same": same,
-            "dimsame": dimsame if dimsame != same else {}, "vary": vary, "takes": takes, "cuda": cuda,
+            "dimsame": dimsame if dimsame != same else {}, "vary": vary, "takes": takes, "habits": "".join(sorted(habits)), "cuda": cuda,
             "cpu": policy(cpu_plain, cpu_cast, cpu_pairs), "rank": r, "dim": dim}
+
+
+def integers(call, t, i, kind):
+    """What an op does about integers and booleans beside float32: b refuses
+    bool, i takes them as the default dtype, w writes no float into an integer
+    receiver."""
+    others = {j: "f32" for j in t.pos if j != i}
+    got = {d: call({**others, i: d}) for d in ("b8", "i64")}
+    found = set()
+    if bad(got["b8"]) and not bad(got["i64"]):
+        found.add("b")
+    if call({**{j: "bf16" for j in others}, i: "i64"}) == "f32" and call({j: "bf16" for j in t.pos}) == "bf16":
+        found.add("i")
+    if i == 0 and kind in ("inplace", "dunder") and "can't be cast" in text(got["i64"]):
+        found.add("w")
+    return found
 
 
 def choose(sigs, tm, operands):
