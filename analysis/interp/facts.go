@@ -112,6 +112,9 @@ type Operand struct {
 	// Soft operands are refused for some shapes only: a bias (measured with
 	// linear: 2-D and contiguous 3-D inputs refuse it, others do not).
 	Soft bool
+	// Only says where the operation refuses the operand if not everywhere: "2.15"
+	// or "on CUDA", behind "PyTorch".
+	Only string
 }
 
 // An Op is one operation of the program.

@@ -53,7 +53,7 @@ func differ(written string, operands []Operand) refusal {
 		for _, b := range hard[:i] {
 			switch x, y := a.Value.DType, b.Value.DType; dtype.Relate(x, y) {
 			case dtype.Differ:
-				certain = true
+				certain, some = a.Only == "" && b.Only == "", true
 				names = []string{y.String(), x.String()}
 			case dtype.Undecided:
 				if closed(x) && closed(y) {

@@ -56,8 +56,8 @@ func (e *evaluator) settleModule(fact *torch.ModuleFact, in, params dtype.Type) 
 	}
 	worlds, refused := 0, 0
 	releases := []*torch.ModuleFact{fact}
-	if fact.Older != nil {
-		releases = []*torch.ModuleFact{fact.Older, fact}
+	if fact.Releases != nil {
+		releases = fact.Releases
 	}
 	for _, fact := range releases {
 		for _, c := range combinations {
@@ -394,7 +394,11 @@ func (e *evaluator) moduleStep(x *python.Call, m, in *Value, inExpr python.Expr,
 		} else if strings.HasSuffix(base, "Norm") {
 			msg = "expected scalar type"
 		}
-		e.addOp(x, OpModule, m.Name, written, v, msg, Operand{Expr: inExpr, Value: in, Name: "input"}, Operand{Expr: x.Func, Value: param, Name: "weight"})
+		input := Operand{Expr: inExpr, Value: in, Name: "input"}
+		if fact.Releases != nil && exact && !no.certain { // the CPU takes float32 parameters beside a half input (stricterOnCUDA in analysis/torch)
+			input.Only = "on CUDA"
+		}
+		e.addOp(x, OpModule, m.Name, written, v, msg, input, Operand{Expr: x.Func, Value: param, Name: "weight"})
 	case fact.IDs:
 		v = &Value{Kind: KindTensor, DType: m.DType, Rank: dtype.RankDim, At: x, How: HowModule, Op: written, From: []*Value{m}}
 	case keepsInput(fact):

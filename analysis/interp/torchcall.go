@@ -914,7 +914,7 @@ func (e *evaluator) apply(x *python.Call, op *torch.Op, name, written string, re
 					rank = tv.Rank
 				}
 			}
-			opd := Operand{Expr: vx, Value: tv, Name: o.Name}
+			opd := Operand{Expr: vx, Value: tv, Name: o.Name, Only: o.Only}
 			operands = append(operands, opd)
 			takes = append(takes, taken{fact: o, value: tv, soft: o.Name == "bias" && o.Class != torch.Raise})
 			if o.Name == "bias" && o.Class != torch.Raise {

@@ -124,39 +124,45 @@ func (e *evaluator) narrowSurvivors(operands ...python.Expr) {
 }
 
 // releases applies an op in one world as each measured release does, where they
-// differ. It is refused for certain if all of them refuse; what comes out is
-// the join of what those give that do not.
-func (e *evaluator) releases(op *torch.Op, parts []part, given dtype.Type, dim, one bool) ([]dtype.Type, refusal, bool) {
-	outs, no, ok := e.world(op, parts, given, dim, one)
-	if op.Older == nil || !ok {
-		return outs, no, ok
+// differ. It is refused for certain if all of them refuse, in the words of the
+// newest; what comes out is the join of what those give that do not.
+func (e *evaluator) releases(op *torch.Op, parts []part, given dtype.Type, dim, one bool) (results []dtype.Type, r refusal, ok bool) {
+	if op.Releases == nil {
+		return e.world(op, parts, given, dim, one)
 	}
-	older := slices.Clone(parts)
-	for i := range older {
-		if f := op.Older.Operand(older[i].fact.Name); f != nil {
-			older[i].fact = f
+	refused, width := 0, -1
+	for _, release := range op.Releases {
+		own := slices.Clone(parts)
+		for i := range own {
+			if f := release.Operand(own[i].fact.Name); f != nil {
+				own[i].fact = f
+			}
+		}
+		outs, no, known := e.world(release, own, given, dim, one)
+		if !known {
+			return nil, refusal{}, false
+		}
+		if r.text == "" && no.text != "" {
+			if r = no; no.certain {
+				r.text += " in PyTorch " + release.Version
+			}
+		}
+		if no.certain {
+			refused++
+			continue
+		}
+		if width >= 0 && width != len(outs) {
+			return nil, refusal{}, false
+		}
+		if width < 0 {
+			width, results = len(outs), make([]dtype.Type, len(outs))
+		}
+		for i := range outs {
+			results[i] = dtype.Join(results[i], outs[i])
 		}
 	}
-	outs2, no2, ok := e.world(op.Older, older, given, dim, one)
-	switch {
-	case !ok:
-		return nil, refusal{}, false
-	case no.certain && no2.certain:
-		return nil, no, true
-	case no.certain:
-		return outs2, refusal{text: no.text + " in PyTorch " + op.Version}, true
-	case no2.certain:
-		return outs, refusal{text: no2.text + " in PyTorch " + op.Older.Version}, true
-	case len(outs) != len(outs2):
-		return nil, refusal{}, false
-	case no.text == "":
-		no = no2
-	}
-	joined := make([]dtype.Type, len(outs))
-	for i := range outs {
-		joined[i] = dtype.Join(outs[i], outs2[i])
-	}
-	return joined, no, true
+	r.certain = refused == len(op.Releases)
+	return results, r, true
 }
 
 // world applies an op in one world.
@@ -304,6 +310,9 @@ func (e *evaluator) world(op *torch.Op, parts []part, given dtype.Type, dim, one
 	}
 	outs, measured := cells[d]
 	if !measured && d.Category() <= dtype.CatInt && !contains(op.NotCPU, d) {
+		if i, ok := cells[dtype.Int64]; base == "native_dropout" && ok { // out of training it takes bool
+			outs, measured = append([]dtype.DType{d}, i[1:]...), true
+		}
 		if strings.Contains(base, "dropout") && base != "native_dropout" || strings.HasPrefix(base, "bernoulli") && len(parts) > 1 { // dropped tells; bernoulli with p takes any
 			outs, measured = []dtype.DType{d}, true
 		}
@@ -421,6 +430,9 @@ func decided(parts []part, i int) (d dtype.DType, ok bool) {
 	}
 	if others == parts[i].d {
 		return others, true
+	}
+	if !others.Floating() || !parts[i].d.Floating() {
+		return dtype.None, true // measured for floats; the ops that have pairs refuse integers
 	}
 	d, ok = parts[i].fact.Pairs[[2]dtype.DType{others, parts[i].d}]
 	return d, ok

@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
@@ -22,16 +23,6 @@ const (
 	byGeometry                 // a matrix of its own dtype meets homogeneous points
 	byContract                 // other places of the repository fix both dtypes
 )
-
-func (v evidence) confidence() analysis.Confidence {
-	switch v {
-	case byProof:
-		return analysis.Certain
-	case byRootOnly:
-		return analysis.Possible
-	}
-	return analysis.Likely
-}
 
 // cause says which mistake makes the dtypes differ; each belongs to one rule.
 type cause uint8
@@ -65,6 +56,21 @@ type conflict struct {
 	because     []analysis.Reason
 	kept, other side
 }
+
+// confidence follows from the evidence. What only some versions or devices
+// refuse is not certain.
+func (c *conflict) confidence() analysis.Confidence {
+	switch {
+	case c.evidence == byProof && c.only() == "":
+		return analysis.Certain
+	case c.evidence == byRootOnly:
+		return analysis.Possible
+	}
+	return analysis.Likely
+}
+
+// only says where PyTorch refuses the pair if not everywhere: "2.15", "on CUDA".
+func (c *conflict) only() string { return cmp.Or(c.keep.Only, c.odd.Only) }
 
 // conflicts finds the refusing operations of a file whose operands differ.
 func conflicts(p *analysis.Pass) []conflict {
@@ -110,7 +116,7 @@ func (f *finder) conflict(op *interp.Op) []conflict {
 				switch {
 				case at < 0:
 					found = append(found, c)
-				case c.evidence.confidence().Rank() > found[at].evidence.confidence().Rank():
+				case c.confidence().Rank() > found[at].confidence().Rank():
 					found[at] = c
 				}
 			}

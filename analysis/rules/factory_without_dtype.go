@@ -75,7 +75,7 @@ meets it inside an autocast region.
 				message += fmt.Sprintf("With %s in %s %s", keep, d, stops(&c, d, where))
 			}
 			p.Report(analysis.Finding{
-				Confidence: c.evidence.confidence(), At: statementOf(p, c.make.Call), Scope: scopeName(&c),
+				Confidence: c.confidence(), At: statementOf(p, c.make.Call), Scope: scopeName(&c),
 				Message: message, Because: because(p, &c), Fix: fix, Ops: operations(&c),
 			})
 		}

@@ -50,7 +50,7 @@ numbers and 0-dim values; for x[i] += v; and where the kind of index is unknown.
 				message += fmt.Sprintf("With %s in %s %s", named(p, varies), d, stops(&c, d, "here"))
 			}
 			p.Report(analysis.Finding{
-				Confidence: c.evidence.confidence(), At: statement(c.op), Scope: scopeName(&c),
+				Confidence: c.confidence(), At: statement(c.op), Scope: scopeName(&c),
 				Message: message, Because: because(p, &c), Fix: writeFix(p, &c), Ops: operations(&c),
 			})
 		}

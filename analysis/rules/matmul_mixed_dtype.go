@@ -66,7 +66,7 @@ for two values of unknown dtype, and for norms kept in float32.
 				}
 			}
 			f := analysis.Finding{
-				Confidence: c.evidence.confidence(), At: statement(c.op), Scope: scopeName(&c),
+				Confidence: c.confidence(), At: statement(c.op), Scope: scopeName(&c),
 				Message: message, Because: because(p, &c), Fix: castFix(p, &c), Ops: operations(&c),
 			}
 			switch c.evidence {

@@ -29,7 +29,7 @@ float64 tensors that meet only their like.
 			if c.cause != causeNumPy {
 				continue
 			}
-			confidence := c.evidence.confidence()
+			confidence := c.confidence()
 			if c.evidence != byProof && c.evidence != byContract {
 				confidence = analysis.Possible
 			}

@@ -34,7 +34,7 @@ in-place operations, which keep the dtype; and for results that are cast.
 			message := fmt.Sprintf("%s has been widened: a %s tensor was mixed in on the way, so with %s in %s it is %s. %s",
 				odd, knownWords(c.part.DType), keep, d, wide(c.odd.Value.DType, d), stops(&c, d, "here"))
 			p.Report(analysis.Finding{
-				Confidence: c.evidence.confidence(), At: statement(c.op), Scope: scopeName(&c),
+				Confidence: c.confidence(), At: statement(c.op), Scope: scopeName(&c),
 				Message: message, Because: because(p, &c), Fix: promotedFix(p, &c), Ops: operations(&c),
 			})
 		}

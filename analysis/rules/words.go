@@ -109,12 +109,14 @@ func quote(s string) string { return "`" + s + "`" }
 
 func sameOperand(a, b interp.Operand) bool { return a.Expr == b.Expr && a.Name == b.Name }
 
-// stops is the end of most messages: "PyTorch stops here: `…`."
+// stops is the end of most messages: "PyTorch stops here: `…`.", with the version
+// or the device that does if not all do.
 func stops(c *conflict, d dtype.DType, where string) string {
+	who := strings.TrimSpace("PyTorch " + c.only())
 	if s := pytorchSays(c, d); s != "" {
-		return fmt.Sprintf("PyTorch stops %s: %s.", where, strings.Replace(s, ".`", "`", 1))
+		return fmt.Sprintf("%s stops %s: %s.", who, where, strings.Replace(s, ".`", "`", 1))
 	}
-	return fmt.Sprintf("PyTorch stops %s.", where)
+	return fmt.Sprintf("%s stops %s.", who, where)
 }
 
 // known says what dtype a value has and why.

@@ -49,7 +49,7 @@ type FactoryFact struct {
 	// list that holds a Python float too as float64 ones or the default.
 	Arrays, Tensors Outcome
 	// Accepts are the values of dtype= that have a CPU kernel in the measured
-	// version, with dtype= on the function itself; nil if it takes none.
+	// version, in all of them for [All], with dtype= on the function itself; nil if it takes none.
 	Accepts []dtype.DType
 	Version string
 	Note    string // what other versions do, with its source

@@ -34,9 +34,9 @@ type ModuleFact struct {
 	Rank      Rank // of the first result
 	Version   string
 	Note      string // what other versions do, with its source
-	// Older is the same module in the older measured release where that answers
-	// differently, as [Op.Older] is.
-	Older *ModuleFact
+	// Releases are the facts of each measured release where they differ, as
+	// [Op.Releases] are. Result then refuses what one of them refuses.
+	Releases []*ModuleFact
 
 	cells map[[2]dtype.DType]ModuleResult // by parameters' and input's dtype
 }

@@ -44,6 +44,14 @@ var notes = []struct {
 	},
 }
 
+// stricterOnCUDA are ops that take float32 parameters beside a half input on the
+// CPU, from 2.0 on, and refuse them on CUDA. Source: pytorch PR #81851 and
+// aten/src/ATen/native/cpu/mixed_data_type.h (CPU), pytorch#135969 and #138128
+// (CUDA).
+var stricterOnCUDA = []string{
+	"torch.layer_norm", "torch.group_norm", "torch.nn.functional.layer_norm", "torch.nn.functional.group_norm", "torch.native_layer_norm",
+}
+
 // ranks are result ranks that follow from documented shapes.
 var ranksOf = []struct {
 	rank  Rank

@@ -68,3 +68,51 @@ func TestLookup(t *testing.T) {
 		t.Errorf("max(dim): %v", got)
 	}
 }
+
+// TestReleases checks what the table of all releases makes of differences that
+// were read in PyTorch's history, too.
+func TestReleases(t *testing.T) {
+	names := []string{}
+	for _, tab := range Measured() {
+		names = append(names, tab.Release())
+	}
+	if !slices.Equal(names, []string{"2.15", "1.13"}) {
+		t.Errorf("releases %q", names)
+	}
+	for version, release := range map[string]string{"1.13.1": "1.13", "1.12": "1.13", "2.0": "2.15", "2.15.0+cpu": "2.15", "": "2.15 and 1.13", "3.0": "2.15 and 1.13"} {
+		if got := At(version).Release(); got != release {
+			t.Errorf("At(%q) is %s, want %s", version, got, release)
+		}
+	}
+	for _, c := range []struct {
+		name, operand string
+		only          string // the release that refuses
+		differs       bool
+	}{
+		{"torch.matmul", "other", "", false},
+		{"torch.baddbmm", "input", "2.15", true},                     // 1.13 ignores it
+		{"torch.nn.functional.layer_norm", "input", "on CUDA", true}, // pytorch PR #81851
+		{"torch.lerp", "weight", "", true},                           // 0-dim weights, pytorch PR #141117
+		{"torch.nn.functional.interpolate", "input", "", true},       // cast by CUDA's autocast
+		{"torch.nn.functional.rms_norm", "input", "", false},         // 1.13 has none
+	} {
+		op, ok := Lookup(c.name)
+		if !ok || op.Operand(c.operand) == nil {
+			t.Errorf("no %s of %s", c.operand, c.name)
+			continue
+		}
+		if got := op.Operand(c.operand).Only; got != c.only || (op.Releases != nil) != c.differs {
+			t.Errorf("%s: refused by %q alone, differs %v", c.name, got, op.Releases != nil)
+		}
+	}
+	if n := len(Differing()); n < 20 || n > 120 {
+		t.Errorf("%d ops differ between the releases: %q", n, Differing())
+	}
+	norm, _ := At("2.15").Lookup("torch.nn.functional.layer_norm")
+	if d := norm.Operand("input").Pairs[[2]dtype.DType{dtype.Float32, dtype.BFloat16}]; d != dtype.BFloat16 {
+		t.Errorf("layer_norm of bfloat16 with float32 weights gives %s", d)
+	}
+	if d, ok := norm.Operand("input").Pairs[[2]dtype.DType{dtype.BFloat16, dtype.Float32}]; !ok || d != dtype.None {
+		t.Errorf("layer_norm of float32 with bfloat16 weights gives %s", d)
+	}
+}

@@ -44,8 +44,8 @@ type Operand struct {
 	// Messages are all cores that were seen, the most frequent first: which one
 	// a call gives depends on shapes and on the pair of dtypes.
 	Messages []string
-	// Only is the one measured release in which Class is Raise ("2.15"); empty
-	// where all refuse, and in the table of one release.
+	// Only says where Class is Raise if not everywhere: in one measured release
+	// ("2.15") or "on CUDA". It is empty in the table of one release.
 	Only string
 	// Scalar says that a Python number is accepted in the operand's place.
 	Scalar bool
@@ -130,10 +130,9 @@ type Op struct {
 	// Version is the measured release of the facts ("1.13"), or the first that
 	// has the op.
 	Version string
-	// Older is the same op in the older measured release, where that answers
-	// differently; nil where one answer holds for all, and in the table of one
-	// release.
-	Older *Op
+	// Releases are the facts of each measured release, newest first, where they
+	// differ; nil where one answer holds for all, and in the table of one release.
+	Releases []*Op
 	// Note is what other versions do, with its source; "" if nothing is known
 	// to differ.
 	Note string

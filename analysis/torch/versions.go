@@ -39,7 +39,7 @@ func Measured() []*Table { return measured() }
 var all = sync.OnceValue(func() *Table { return merge(measured()[0], measured()[1]) })
 
 // All returns what holds for every release: where the measured ones differ an
-// op has the older answer beside the newer one ([Op.Older]).
+// op has an answer for each ([Op.Releases]).
 func All() *Table { return all() }
 
 // At returns the facts for a version of PyTorch ("1.13.1", "2.6"): the measured
@@ -71,29 +71,36 @@ func merge(newer, older *Table) *Table {
 	t.ops, t.modules = maps.Clone(older.ops), maps.Clone(older.modules)
 	t.factories, t.arrays = maps.Clone(older.factories), maps.Clone(older.arrays)
 	for name, n := range newer.ops {
-		if o := older.ops[name]; o != nil {
-			both := *n
-			both.Operands = slices.Clone(n.Operands)
-			for i := range both.Operands {
-				both.Operands[i].unite(o.Operand(both.Operands[i].Name), n.Version)
-			}
-			if differ(n, o) {
-				both.Older = o
-			}
-			n = &both
+		if o := older.ops[name]; o != nil && o.Version == older.release { // not one that an override added
+			n = mergeOps(n, o)
 		}
 		t.ops[name] = n
 	}
 	for name, n := range newer.modules {
-		if o := older.modules[name]; o != nil && modulesDiffer(n, o) {
-			both := *n
-			both.Older = o
-			n = &both
+		if o := older.modules[name]; o != nil && o.Version == older.release {
+			n = n.withPolicies(o)
+			if modulesDiffer(n, o) {
+				n = mergeModules(n, o)
+			}
 		}
 		t.modules[name] = n
 	}
-	maps.Copy(t.factories, newer.factories)
-	maps.Copy(t.arrays, newer.arrays)
+	for name, n := range newer.factories {
+		if o := older.factories[name]; o != nil {
+			both := *n
+			both.Accepts = slices.DeleteFunc(slices.Clone(n.Accepts), func(d dtype.DType) bool { return !o.AcceptsDType(d) })
+			n = &both
+		}
+		t.factories[name] = n
+	}
+	for name, n := range newer.arrays {
+		if o := older.arrays[name]; o != nil && (o.Class != n.Class || resultsDiffer(n.Same, o.Same)) {
+			both := *n
+			both.Class, both.Same = NumPyUnknown, nil // 2.x keeps float32 in more places
+			n = &both
+		}
+		t.arrays[name] = n
+	}
 	return &t
 }
 
@@ -111,21 +118,66 @@ func differ(a, b *Op) bool {
 
 func classesDiffer(a, b Class) bool { return a != b && a != Unmeasured && b != Unmeasured }
 
-// unite fills in what only the older release's samples show, and notes whether
-// only the newer release, newest, refuses.
-func (o *Operand) unite(older *Operand, newest string) {
-	if older == nil {
-		return
+// mergeOps is the newer op with what only the older one's samples show. Where
+// the two differ its operands are Raise if one release refuses them.
+func mergeOps(n, o *Op) *Op {
+	both := *n
+	both.Operands = slices.Clone(n.Operands)
+	for i := range both.Operands {
+		a, b := &both.Operands[i], o.Operand(both.Operands[i].Name)
+		if b == nil {
+			continue
+		}
+		if a.Class == Unmeasured {
+			a.Class, a.Message, a.Messages = b.Class, b.Message, b.Messages
+		}
+		if a.ZeroDim == Unmeasured {
+			a.ZeroDim = b.ZeroDim
+		}
+		switch {
+		case a.Class == Raise && b.Class != Raise && b.Class != Unmeasured:
+			a.Only = n.Version
+		case a.Class != Raise && b.Class == Raise:
+			a.Class, a.Message, a.Messages, a.Pairs, a.Only = Raise, b.Message, b.Messages, nil, o.Version
+		}
 	}
-	if o.Class == Raise && classesDiffer(o.Class, older.Class) {
-		o.Only = newest
+	if differ(n, o) {
+		both.Releases = []*Op{n, o}
 	}
-	if o.Class == Unmeasured {
-		o.Class, o.Message, o.Messages = older.Class, older.Message, older.Messages
+	for _, name := range stricterOnCUDA {
+		if n.Name == name {
+			for i := range both.Operands {
+				both.Operands[i].Only = "on CUDA"
+			}
+		}
 	}
-	if o.ZeroDim == Unmeasured {
-		o.ZeroDim = older.ZeroDim
+	return &both
+}
+
+// withPolicies takes the older release's policies where the newer one's modules
+// could not be run under autocast, which reads as none.
+func (m *ModuleFact) withPolicies(older *ModuleFact) *ModuleFact {
+	both := *m
+	if both.CUDA == Passthrough {
+		both.CUDA = older.CUDA
 	}
+	if both.CPU == Passthrough {
+		both.CPU = older.CPU
+	}
+	return &both
+}
+
+// mergeModules is the newer module, refusing what one of the releases refuses.
+func mergeModules(n, o *ModuleFact) *ModuleFact {
+	both := *n
+	both.cells = maps.Clone(n.cells)
+	for k, r := range o.cells {
+		if r.Raises {
+			both.cells[k] = r
+		}
+	}
+	both.Releases = []*ModuleFact{n, o}
+	return &both
 }
 
 func resultsDiffer(a, b map[dtype.DType][]dtype.DType) bool {
@@ -144,4 +196,15 @@ func modulesDiffer(a, b *ModuleFact) bool {
 		}
 	}
 	return a.CUDA != b.CUDA || a.CPU != b.CPU
+}
+
+// Differing are the ops about which the measured releases disagree, sorted.
+func Differing() []string {
+	var out []string
+	for _, name := range All().Ops() {
+		if All().ops[name].Releases != nil {
+			out = append(out, name)
+		}
+	}
+	return out
 }
