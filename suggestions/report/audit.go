@@ -395,26 +395,31 @@ func (b *auditor) forwards() {
 		Title: "No check of autocast's dtype in forward", Priority: "LOW",
 		About: "It is not needed. Autocast casts the inputs of matrix products by itself; a cast of all inputs at the top of `forward` casts ids and masks as well, is wrong in evaluation when it asks `self.training`, and breaks the graphs of `torch.compile`. `torch.get_autocast_gpu_dtype()` is deprecated and says float16 even when autocast is off; where a dtype has to be asked for, `torch.get_autocast_dtype(x.device.type)` (PyTorch 2.4 and later) inside `if torch.is_autocast_enabled(x.device.type)` is right.",
 	}
-	n := map[string]int{}
+	var files int
 	for _, s := range b.in.Report.Surveys {
-		for _, f := range s.Forwards {
-			n[f.Path]++
-			if n[f.Path] == 1 {
-				k.Entries = append(k.Entries, Entry{Place: place(f)})
-			}
+		n := len(s.Forwards)
+		if n == 0 {
+			continue
 		}
+		if files++; files > fewFiles {
+			continue
+		}
+		e := Entry{Place: place(s.Forwards[0]), Issue: fmt.Sprintf("The first of %d forward methods; none has to ask.", n)}
+		if e.Text = ""; n == 1 {
+			e.Issue = "It does not have to ask."
+		}
+		k.Entries = append(k.Entries, e)
 	}
-	for i, e := range k.Entries {
-		k.Entries[i].Place = Place{Path: e.Path, First: e.First, Last: e.Last}
-		k.Entries[i].Issue = count(n[e.Path], "forward method") + ", none has to ask."
-		if n[e.Path] == 1 {
-			k.Entries[i].Issue = "1 forward method, which does not have to ask."
-		}
+	if files > fewFiles {
+		k.About += fmt.Sprintf(" The same holds for %s.", be(files-fewFiles, "further file", "further files"))
 	}
 	if len(k.Entries) > 0 && b.half() {
 		b.out.Kinds = append(b.out.Kinds, k)
 	}
 }
+
+// fewFiles is how many files are named where all say the same.
+const fewFiles = 6
 
 // possible lists what is too uncertain for a comment.
 func (b *auditor) possible() {

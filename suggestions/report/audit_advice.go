@@ -38,7 +38,7 @@ func (b *auditor) advise() {
 	if b.has("matmul-mixed-dtype") {
 		b.out.Advice = append(b.out.Advice, Advice{
 			Title: "Cast the other operand, not the activation",
-			Text:  "`matrix.to(points.dtype)` keeps the dtype that the model runs in. Fixes that need each other are one fix below: made one by one, each moves the crash to the next line.",
+			Text:  "`matrix.to(points.dtype)` keeps the dtype that the model runs in. Fixes that need each other are one fix here: made one by one, each moves the crash to the next line.",
 			Exceptions: []string{
 				"Projections that feed a loss: keep float32 through the division, with autocast off. A plain cast of the camera moves pixels by about one; casting back before the division keeps most of that error.",
 				"Rotations of positions: in bfloat16 a point at 0.8 m is 2 mm off in the mean. Rotate in float32, cast offsets.",
