@@ -3,6 +3,7 @@ package bot
 import (
 	"fmt"
 	"path"
+	"strconv"
 	"strings"
 
 	"github.com/dtypebot/dtypebot/analysis"
@@ -187,6 +188,21 @@ func Excuse(snapshot Snapshot, reason string, config Config) Review {
 // not name it.
 func ExternalID(job Job) string {
 	return fmt.Sprintf("pr=%d;repo=%d;v=1", job.Pull, job.Repository)
+}
+
+// ParseExternalID reads what ExternalID wrote; unknown fields are left to later
+// versions.
+func ParseExternalID(id string) (pull int, repository int64, ok bool) {
+	for field := range strings.SplitSeq(id, ";") {
+		name, value, _ := strings.Cut(field, "=")
+		switch name {
+		case "pr":
+			pull, _ = strconv.Atoi(value)
+		case "repo":
+			repository, _ = strconv.ParseInt(value, 10, 64)
+		}
+	}
+	return pull, repository, pull > 0
 }
 
 // settle finds the own check run that is to be updated, or finds that it says

@@ -21,6 +21,7 @@ const (
 	CommandMergeGroup = "merge_group" // a merge queue waits for the check
 	CommandIntroduce  = "introduce"   // a check run on the default branch
 	CommandForget     = "forget"      // repositories left the App
+	CommandSuite      = "suite"       // all checks of a head were asked for again
 )
 
 // A Command is something that is done once, when somebody asks for it.
@@ -57,6 +58,8 @@ type Desk interface {
 	// Conclude writes a completed check run on a commit of the job's repository;
 	// on the tip of the default branch if head is "".
 	Conclude(ctx context.Context, job Job, head string, run Check) error
+	// PullsOf lists the pull requests that the own check runs of a commit are about.
+	PullsOf(ctx context.Context, job Job, head string) ([]int, error)
 	// Forget removes what this process keeps of a repository.
 	Forget(repository int64) error
 }
@@ -87,6 +90,9 @@ func (r *Reviewer) Obey(ctx context.Context, job Job) (Posted, error) {
 			Summary: "dtypebot reviews the pull requests of this repository. This check run on the default branch lets the check be chosen as a required one.",
 		}))
 	}
+	if job.Command.Kind == CommandSuite {
+		return Posted{}, border("look at the pull requests of a head", r.suite(ctx, job))
+	}
 	if job.Command.Kind == CommandForget {
 		var err error
 		for _, id := range job.Command.Repositories {
@@ -95,6 +101,23 @@ func (r *Reviewer) Obey(ctx context.Context, job Job) (Posted, error) {
 		return Posted{}, border("forget repositories", err)
 	}
 	return Posted{}, Drop{Reason: "an unknown command: " + job.Command.Kind}
+}
+
+// suite has the pull requests of a head looked at again. GitHub does not name
+// those from forks, but the own check runs of the head do.
+func (r *Reviewer) suite(ctx context.Context, job Job) error {
+	pulls, err := r.Desk.PullsOf(ctx, job, job.Command.Head)
+	if err != nil {
+		return err
+	}
+	for _, n := range pulls {
+		again := job
+		again.Command, again.Pull, again.Rerun = nil, n, true
+		if err := r.Put(ctx, again); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // order does what a comment asks for. It is answered by a reaction; whoever may

@@ -47,10 +47,12 @@ type Posted struct {
 type Analyser func(ctx context.Context, files []analysis.File, around check.Around) (check.Report, suggestions.Plan, error)
 
 // A Reviewer is the whole pipe for one job. All fields are needed, but for Desk
-// and Patience.
+// and Put, which only commands need, and Patience.
 type Reviewer struct {
 	GitHub GitHub
 	Desk   Desk // for commands
+	// Put stores a job that a command makes.
+	Put func(ctx context.Context, job Job) error
 	// Patience is how long a review may take before a check run says that it is on
 	// its way; 0 means three seconds.
 	Patience time.Duration

@@ -34,6 +34,9 @@ type Options struct {
 	// last lines without a line end, lines outside the diff and long ranges
 	// are mended too.
 	CRLF bool
+	// Float32 asks for the form in float32 as the suggestion of a projection,
+	// where that can be proven, and shows the cast as code.
+	Float32 bool
 }
 
 // A unit is one fix: edits of one file, and the findings that offer exactly
@@ -86,6 +89,16 @@ func Propose(ctx context.Context, files []analysis.File, report check.Report, op
 	w := &work{opts: opts, files: make(map[string]analysis.File, len(files))}
 	for _, f := range files {
 		w.files[f.Path] = f
+	}
+	if opts.Float32 {
+		if swapped, any := w.inFloat32(report.Findings); any {
+			opts.Float32 = false
+			other := report
+			other.Findings = swapped
+			if p := Propose(ctx, files, other, opts); mended(p, report.Findings) {
+				return p
+			}
+		}
 	}
 	offered := slices.ContainsFunc(report.Findings, func(f analysis.Finding) bool { return f.Fix != nil })
 	if offered && opts.Recheck != nil {

@@ -30,6 +30,7 @@ func Analyse(ctx context.Context, files []analysis.File, around check.Around) (c
 	options.Cache = check.NewCache()
 	report := check.Run(ctx, files, options)
 	plan := suggestions.Propose(ctx, files, report, suggestions.Options{
+		Float32: around.Tuning.Geometry == check.GeometryFloat32,
 		Recheck: func(ctx context.Context, files []analysis.File) check.Report { return check.Run(ctx, files, options) },
 	})
 	if ctx.Err() != nil {

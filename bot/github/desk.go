@@ -248,6 +248,31 @@ func (a *App) Begin(ctx context.Context, snapshot bot.Snapshot) (int64, error) {
 	return run.GetID(), err
 }
 
+// PullsOf reads the pull requests from the external ids of the own check runs.
+func (a *App) PullsOf(ctx context.Context, job bot.Job, head string) ([]int, error) {
+	s, owner, name, err := a.at(ctx, job)
+	if err != nil {
+		return nil, err
+	}
+	var runs *github.ListCheckRunsResults
+	err = s.call("check-runs", func() (err error) {
+		runs, _, err = s.client.Checks.ListCheckRunsForRef(ctx, owner, name, head, &github.ListCheckRunsOptions{
+			CheckName: github.String(bot.CheckName), Filter: github.String("all"), AppID: github.Int64(a.id), ListOptions: github.ListOptions{PerPage: perPage},
+		})
+		return err
+	})
+	if err != nil {
+		return nil, ended(err, "the check runs are not open to the App")
+	}
+	var pulls []int
+	for _, r := range runs.CheckRuns {
+		if n, repository, ok := bot.ParseExternalID(r.GetExternalID()); ok && repository == job.Repository && !slices.Contains(pulls, n) {
+			pulls = append(pulls, n)
+		}
+	}
+	return pulls, nil
+}
+
 // Forget removes what is kept of a repository.
 func (a *App) Forget(repository int64) error { return a.cache.Forget(repository) }
 

@@ -32,7 +32,7 @@ func newStreet(t *testing.T, contents bool) *street {
 	s.inbox.serve(t, s.world)
 	must(t, s.SetPermission(owner, name, "ann", "write"))
 	must(t, s.SetPermission(owner, name, "bob", "read"))
-	s.reviewer.Analyse = mendable
+	s.reviewer.Analyse, s.reviewer.Put = mendable, s.inbox.Put
 	return s
 }
 
@@ -333,5 +333,29 @@ func TestAccepted(t *testing.T) {
 	s.commit("topic", map[string]string{"a.py": "x = fine\ny = other\n"})
 	if got := outcomes(s.work()); got != bot.OutcomeFixed {
 		t.Errorf("outcomes %q", got)
+	}
+}
+
+// The button works on a pull request from a fork, which GitHub's events do not
+// name: the check run carries its number.
+func TestRerunOfAFork(t *testing.T) {
+	s := newStreet(t, false)
+	s.commit("", map[string]string{"a.py": "x = 1\n"})
+	must(t, s.Fork(t.Context(), owner, name, "eve"))
+	_, err := s.Commit(t.Context(), "eve", name, githubsim.CommitOptions{Branch: "topic", Files: map[string]string{"a.py": "x = MIX\n"}})
+	must(t, err)
+	s.pull = s.openPull(githubsim.OpenPullOptions{Head: "topic", HeadOwner: "eve"})
+	s.work()
+	before := s.view().CheckRuns
+	must(t, s.RerequestCheckRun(owner, name, before[0].ID, "eve"))
+	s.work()
+	if after := s.view(); len(after.CheckRuns) != len(before)+1 || len(after.Threads) != 1 {
+		t.Errorf("%d check runs, %d threads", len(after.CheckRuns), len(after.Threads))
+	}
+	// All checks of the head: that event has no check run in it either.
+	must(t, s.RerequestCheckSuite(owner, name, s.view().HeadSHA, s.app.ID, "eve"))
+	s.work()
+	if after := s.view(); len(after.CheckRuns) != len(before)+2 {
+		t.Errorf("%d check runs after all were asked for", len(after.CheckRuns))
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strconv"
 	"strings"
 	"time"
 
@@ -71,6 +70,7 @@ type (
 		PullRequests []pullRequest `json:"pull_requests"`
 	}
 	checkSuite struct {
+		HeadSHA      string        `json:"head_sha"`
 		App          app           `json:"app"`
 		PullRequests []pullRequest `json:"pull_requests"`
 	}
@@ -227,6 +227,10 @@ func decode(event string, body []byte, self identity) ([]bot.Job, error) {
 		}
 		job.Rerun = true
 		pulls = numbers(p.CheckSuite.PullRequests, job.Repository)
+		if len(pulls) == 0 && sha(p.CheckSuite.HeadSHA) {
+			job.Command = &bot.Command{Kind: bot.CommandSuite, Head: p.CheckSuite.HeadSHA}
+			return []bot.Job{job}, nil
+		}
 	}
 	var jobs []bot.Job
 	for _, n := range pulls {
@@ -334,17 +338,8 @@ func notOurs(a app, self identity) bool {
 // gives its check runs, "pr=<n>;repo=<id>;v=1". It is the only trace of the pull
 // request when that comes from a fork. Unknown fields are left to later versions.
 func pullOf(externalID string, repo int64) (pull int, ok bool) {
-	var of int64
-	for field := range strings.SplitSeq(externalID, ";") {
-		name, value, _ := strings.Cut(field, "=")
-		switch name {
-		case "pr":
-			pull, _ = strconv.Atoi(value)
-		case "repo":
-			of, _ = strconv.ParseInt(value, 10, 64)
-		}
-	}
-	return pull, pull > 0 && of == repo
+	pull, of, ok := bot.ParseExternalID(externalID)
+	return pull, ok && of == repo
 }
 
 // maxPulls bounds the jobs of one delivery.

@@ -164,6 +164,7 @@ func newApp(ctx context.Context, config appConfig) (_ *app, err error) {
 	}
 	a.metrics.watch(a.queue)
 	a.done = state
+	a.reviewer.Put = a.queue.Put
 
 	a.hook, err = webhook.New(warming{a.queue, client, config.Role}, webhook.Options{
 		Secrets: a.config.Secrets, AppID: a.config.AppID, Self: a.self, Log: a.log, Observe: a.metrics.webhook,

@@ -189,7 +189,7 @@ func ran(list []*analysis.Rule) []*analysis.Rule {
 func examine(ctx context.Context, files []analysis.File, options check.Options, crlf bool) (check.Report, suggestions.Plan) {
 	found := check.Run(ctx, files, options)
 	return found, suggestions.Propose(ctx, files, found, suggestions.Options{
-		CRLF: crlf,
+		CRLF: crlf, Float32: options.Tuning.Geometry == check.GeometryFloat32,
 		Recheck: func(ctx context.Context, files []analysis.File) check.Report {
 			return check.Run(ctx, files, options)
 		},

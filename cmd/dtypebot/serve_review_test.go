@@ -28,9 +28,12 @@ type world struct {
 	url string
 }
 
-func newWorld(t *testing.T) *world {
+func newWorld(t *testing.T) *world { return newWorldWith(t, githubsim.Options{}) }
+
+func newWorldWith(t *testing.T, o githubsim.Options) *world {
 	t.Helper()
-	sim, err := githubsim.New(githubsim.Options{Dir: t.TempDir()})
+	o.Dir = t.TempDir()
+	sim, err := githubsim.New(o)
 	if errors.Is(err, githubsim.ErrNoGit) {
 		if os.Getenv("DTYPEBOT_REQUIRE") == "all" {
 			t.Fatal(err)
@@ -73,17 +76,20 @@ func (w *world) commit(o githubsim.CommitOptions) {
 	w.check(err)
 }
 
-// open opens a pull request that adds one wrong file, and returns its number.
-func (w *world) open() int {
-	w.t.Helper()
-	w.commit(githubsim.CommitOptions{Branch: "feature", Author: "mona", Files: map[string]string{"lift.py": `import torch
+// wrongLift is a file with one mistake.
+const wrongLift = `import torch
 
 
 def lift(x):
     weight = torch.zeros(3, 3, dtype=torch.float64)
     points = torch.ones(4, 3, dtype=torch.float32)
     return torch.matmul(points, weight)
-`}})
+`
+
+// open opens a pull request that adds one wrong file, and returns its number.
+func (w *world) open() int {
+	w.t.Helper()
+	w.commit(githubsim.CommitOptions{Branch: "feature", Author: "mona", Files: map[string]string{"lift.py": wrongLift}})
 	n, err := w.sim.OpenPull(w.t.Context(), "octo", "lift", githubsim.OpenPullOptions{Title: "Lift", Head: "feature", Author: "mona"})
 	w.check(err)
 	return n
