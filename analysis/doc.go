@@ -38,6 +38,12 @@
 //     and the function or another touched file uses half precision. Likely.
 //   - nothing of the kind. Possible: counted and listed, not posted.
 //
+// Package project knows the rest of the repository, as a value: summaries of its
+// files, linked by their imports. Where a file alone leaves an operand open, it
+// may tell its dtype: what every caller passes, what a script casts the model to,
+// what a data set fills a dictionary's key with. That is the fifth kind of
+// evidence, a contract, and it is likely; where callers agree, it is silence.
+//
 // Package check drives all that for the files of one change and keeps what the
 // change brings in: it evaluates the file before the change as well, and knows
 // moved and reformatted lines from new ones. Package patch reads diffs for it.
@@ -64,8 +70,9 @@
 //
 // # What it does not do
 //
-// It does not follow imports: each file is evaluated by itself, and what comes
-// from another file is unknown. It does not compute shapes, devices or values,
+// It evaluates each file by itself: what comes from another file is a root, of
+// which the contracts of package project may tell the dtype, and a branch on it
+// is taken both ways. It does not compute shapes, devices or values,
 // but for the difference between 0-dim and other tensors, which promotion needs.
 // It does not find numerical trouble inside one dtype, such as overflow in
 // float16. It gives no advice on style or speed, and it does not decide what is

@@ -79,6 +79,9 @@ func Run(ctx context.Context, files []analysis.File, opts Options) Report {
 	base := sync.OnceValue(func() *surroundings { return r.surround(bases(units)) })
 	each(units, func(u *unit) { r.base(ctx, u, report.Signs, base) })
 
+	if opts.Project != nil {
+		report.Notes = append(report.Notes, unread(opts.Project)...)
+	}
 	names := map[string]bool{}
 	for _, rule := range r.rules {
 		names[rule.Name] = true

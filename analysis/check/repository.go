@@ -109,6 +109,22 @@ func (s *surroundings) signs(found analysis.Signs, units []*unit) analysis.Signs
 	return found
 }
 
+// maxUnread bounds the notes on files that were not read.
+const maxUnread = 10
+
+// unread says which files of the repository were not read for what they say of
+// the change.
+func unread(ix *project.Index) []Note {
+	var out []Note
+	for i, u := range ix.Unread {
+		if i == maxUnread {
+			return append(out, Note{Path: u.Path, Text: fmt.Sprintf("… and %d more files were not read for what they say of the change", len(ix.Unread)-i)})
+		}
+		out = append(out, Note{Path: u.Path, Text: "not read for what it says of the change: " + u.Reason})
+	}
+	return out
+}
+
 // facts evaluates a file, with what it imports.
 func (s *surroundings) facts(path string, tree *python.File) *interp.Facts {
 	if s == nil {

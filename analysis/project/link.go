@@ -22,6 +22,8 @@ type unit struct {
 	off  bool // a test or a conversion script: it is followed, but proves nothing
 
 	constants uint8 // see Linked.Constants: 0 not asked, 1 no, 2 yes
+	stars     []*unit
+	starred   bool
 }
 
 // A definition is a function or class of a unit, by qualified name.
@@ -88,11 +90,12 @@ type linker struct {
 	covered    map[definition]bool
 	allCovered bool
 
-	hops   int
-	busy   map[question]bool
-	cut    int // how often a cycle or a bound ended a question early
-	params map[asked]known
-	keys   map[string]known
+	hops     int
+	busy     map[question]bool
+	cut      int // how often a cycle or a bound ended a question early
+	bindings map[definition]bound
+	params   map[asked]known
+	keys     map[string]known
 }
 
 // asked is a question that is answered once.
@@ -115,7 +118,7 @@ type fillAt struct {
 
 // newLinker links the modules of a revision.
 func newLinker(modules map[string]*Module) *linker {
-	l := &linker{at: map[string]*unit{}, busy: map[question]bool{}, params: map[asked]known{}, keys: map[string]known{}, fills: map[string][]fillAt{}}
+	l := &linker{at: map[string]*unit{}, busy: map[question]bool{}, bindings: map[definition]bound{}, params: map[asked]known{}, keys: map[string]known{}, fills: map[string][]fillAt{}}
 	for p, m := range modules {
 		u := &unit{path: p, m: m, off: offPath(p)}
 		l.units = append(l.units, u)
@@ -514,14 +517,21 @@ func (l *linker) imported(u *unit, ref string, depth int) thing {
 		}
 		return l.inFolder(dir, name, depth)
 	}
+	// An absolute name begins with a module, never with what a package binds.
+	first, _, _ := strings.Cut(name, ".")
 	for {
-		if t := l.inFolder(dir, name, depth); t.kind != nothing {
-			return t
+		if l.module(path.Join(dir, first)).kind != nothing {
+			if t := l.inFolder(dir, name, depth); t.kind != nothing {
+				return t
+			}
 		}
 		if dir == "." || dir == "/" {
 			break
 		}
 		dir = path.Dir(dir)
+	}
+	if l.module(path.Join("src", first)).kind == nothing {
+		return thing{}
 	}
 	return l.inFolder("src", name, depth)
 }
@@ -591,25 +601,51 @@ func (l *linker) inModule(u *unit, p, name string, depth int) thing {
 
 // bound is what a module binds a name to.
 func (l *linker) bound(u *unit, name string, depth int) thing {
-	if depth > 12 {
+	b := l.binding(u, name)
+	switch {
+	case b.shape == nil || depth > 12:
 		return thing{}
+	case b.shape.Kind == interp.KindLibrary:
+		return l.imported(b.u, b.shape.Name, depth+1)
 	}
-	if s, ok := u.m.Names[name]; ok {
-		if s.Kind == interp.KindLibrary {
-			return l.imported(u, s.Name, depth+1)
-		}
-		return l.resolve(u, s, nil)
+	return l.resolve(b.u, b.shape, nil)
+}
+
+// binding finds where a module binds a name: itself, or a module that it imports
+// with a star. Each question is answered once, since packages import each other
+// with stars.
+func (l *linker) binding(u *unit, name string) bound {
+	q := definition{u, name}
+	if b, ok := l.bindings[q]; ok {
+		return b
 	}
-	for _, i := range u.m.Imports {
-		if i.From && i.Name == "*" && strings.Trim(i.Module, ".") != "" {
-			if t := l.imported(u, i.Module, depth+1); t.kind == aModule && t.u != nil && t.u != u {
-				if found := l.bound(t.u, name, depth+1); found.kind != nothing {
-					return found
-				}
+	l.bindings[q] = bound{} // for a cycle
+	b := bound{u: u, shape: u.m.Names[name]}
+	if b.shape == nil {
+		for _, s := range l.stars(u) {
+			if b = l.binding(s, name); b.shape != nil {
+				break
 			}
 		}
 	}
-	return thing{}
+	l.bindings[q] = b
+	return b
+}
+
+// stars are the modules that a module imports with a star.
+func (l *linker) stars(u *unit) []*unit {
+	if u.starred {
+		return u.stars
+	}
+	u.starred = true
+	for _, i := range u.m.Imports {
+		if i.From && i.Name == "*" && strings.Trim(i.Module, ".") != "" {
+			if t := l.imported(u, i.Module, 0); t.kind == aModule && t.u != nil && t.u != u {
+				u.stars = append(u.stars, t.u)
+			}
+		}
+	}
+	return u.stars
 }
 
 // floats reports whether a part that is known is floating.

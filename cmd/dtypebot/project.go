@@ -2,10 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"io/fs"
 	"path"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 
@@ -23,6 +25,8 @@ const (
 	maxProjectFile  = 1 << 20
 	maxSettings     = 500
 )
+
+var errTooLarge = errors.New("over 1 MiB")
 
 // A source gives the texts of a repository. Walk calls visit for its files; a
 // text is read only when it is asked for.
@@ -65,8 +69,6 @@ func projectOf(ctx context.Context, from source, files []analysis.File) (*projec
 		switch {
 		case err != nil:
 			leave(p, err.Error())
-		case len(text) > maxProjectFile:
-			leave(p, "over 1 MiB")
 		default:
 			texts[p] = text
 			size += len(text)
@@ -84,6 +86,7 @@ func projectOf(ctx context.Context, from source, files []analysis.File) (*projec
 		}
 		summarise(ctx, ix, texts, wanted)
 	}
+	slices.SortFunc(ix.Unread, func(a, b project.Unread) int { return strings.Compare(a.Path, b.Path) })
 	return ix, ctx.Err()
 }
 
@@ -151,10 +154,10 @@ func (t *tree) walk(ctx context.Context, visit func(p string, read func() (strin
 		if !d.Type().IsRegular() || strings.HasPrefix(d.Name(), ".") || path.Ext(p) != ".py" && !project.Setting(p) {
 			return nil
 		}
-		if info, err := d.Info(); err != nil || info.Size() > maxProjectFile {
-			return nil
-		}
 		return visit(p, func() (string, error) {
+			if info, err := d.Info(); err != nil || info.Size() > maxProjectFile {
+				return "", errTooLarge
+			}
 			text, err := t.root.ReadFile(filepath.FromSlash(p))
 			return string(text), err
 		})
