@@ -48,7 +48,7 @@ and 2 in case of trouble.`,
 			}
 			ctx, stop := signal.NotifyContext(ctx, os.Interrupt)
 			defer stop()
-			return o.run(ctx, dirs[0], cmd.OutOrStdout())
+			return o.run(ctx, dirs[0], cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
 	f := cmd.Flags()
@@ -58,7 +58,7 @@ and 2 in case of trouble.`,
 	return cmd
 }
 
-func (o auditOptions) run(ctx context.Context, dir string, stdout io.Writer) error {
+func (o auditOptions) run(ctx context.Context, dir string, stdout, stderr io.Writer) error {
 	write := map[string]func(io.Writer, report.Audit) error{
 		"markdown": report.AuditMarkdown, "html": report.AuditHTML, "json": report.AuditJSON,
 	}[o.format]
@@ -79,6 +79,9 @@ func (o auditOptions) run(ctx context.Context, dir string, stdout io.Writer) err
 	var text bytes.Buffer
 	if err := write(&text, audit); err != nil {
 		return err
+	}
+	if o.tests != "" && audit.Tests == "" {
+		fmt.Fprintln(stderr, "no tests: the report names no function")
 	}
 	if err := o.save(text.Bytes(), audit.Tests, stdout); err != nil {
 		return err
@@ -144,7 +147,7 @@ func surveyMended(ctx context.Context, files []analysis.File, plan suggestions.P
 
 // save writes the report and the tests.
 func (o auditOptions) save(text []byte, tests string, stdout io.Writer) error {
-	if o.tests != "" {
+	if o.tests != "" && tests != "" {
 		if err := os.WriteFile(o.tests, []byte(tests), 0o644); err != nil {
 			return fmt.Errorf("write tests: %w", err)
 		}

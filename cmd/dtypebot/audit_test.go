@@ -240,8 +240,18 @@ func TestAuditFormats(t *testing.T) {
 			t.Errorf("%q: %v, want trouble", args, err)
 		}
 	}
-	if _, err := runVerb(t, "audit", writeProject(t, map[string]string{"a.py": "x = 1\n"}), "--out", out); err != nil {
-		t.Errorf("nothing to say: %v, want status 0", err)
+	tests := filepath.Join(t.TempDir(), "tests.py")
+	if said, err := runVerb(t, "audit", writeProject(t, map[string]string{"a.py": "x = 1\n"}), "--out", out, "--tests", tests); err != nil {
+		t.Errorf("nothing to say: %v, want status 0: %s", err, said)
+	}
+	if _, err := os.Stat(tests); err == nil {
+		t.Error("a file without tests was written")
+	}
+	if _, err := runVerb(t, "audit", dir, "--out", out, "--tests", tests); err == nil {
+		t.Error("want exit status 1")
+	}
+	if text, err := os.ReadFile(tests); err != nil || string(text) != a.Tests {
+		t.Errorf("--tests wrote something else (%v)", err)
 	}
 }
 
@@ -279,7 +289,13 @@ func runTests(t *testing.T, project map[string]string, tests string) map[string]
 func TestAuditTests(t *testing.T) {
 	t.Parallel()
 	project := map[string]string{"model.py": readSmall(t), "train.py": "import torch\nfrom model import Classifier\n\nmodel = Classifier().to(torch.bfloat16)\n"}
-	ended := runTests(t, project, auditOf(t, project).Tests)
+	tests := auditOf(t, project).Tests
+	again := maps.Clone(project)
+	again["tests/test_dtypes.py"] = tests
+	if a := auditOf(t, again); a.Summary.Files != len(project) || len(a.Skipped) != 1 || a.Skipped[0].Reason != "generated code" {
+		t.Errorf("the tests are audited themselves: %d files, skipped %v", a.Summary.Files, a.Skipped)
+	}
+	ended := runTests(t, project, tests)
 	for name, want := range map[string]string{
 		"model_MaskedMean_forward_bfloat16_plain":    "ERROR",
 		"model_MaskedMean_forward_float64_plain":     "ERROR",
