@@ -137,7 +137,7 @@ func (e *evaluator) userCall(x *python.Call, fn *Function, recv *Value, a *args)
 		}
 		return e.open(x, e.file.Text(x.Pos())) // the summary is of another dtype
 	}
-	bound := map[*dtype.Root]*Value{}
+	bound, exprs := map[*dtype.Root]*Value{}, map[*dtype.Root]python.Expr{}
 	params := fn.Params
 	defs := fn.Def.Params
 	if recv != nil && !fn.static && len(params) > 0 {
@@ -164,10 +164,10 @@ func (e *evaluator) userCall(x *python.Call, fn *Function, recv *Value, a *args)
 		switch {
 		case d.Star > 0:
 		case !d.KeywordOnly && i < len(a.pos):
-			v = a.pos[i]
+			v, exprs[root] = a.pos[i], a.exprs[i]
 			i++
 		default:
-			v, _ = a.key(d.Name)
+			v, exprs[root] = a.key(d.Name)
 			if !d.KeywordOnly {
 				i++
 			}
@@ -184,6 +184,7 @@ func (e *evaluator) userCall(x *python.Call, fn *Function, recv *Value, a *args)
 		bound[root] = v
 	}
 	r := e.substitute(fn.Return, bound, 0)
+	e.meet(x, fn, bound, exprs, r)
 	if known && exact.ret != nil {
 		if r.Kind != KindTensor || exact.ret.Kind != KindTensor {
 			return exact.ret
@@ -201,9 +202,48 @@ func (e *evaluator) userCall(x *python.Call, fn *Function, recv *Value, a *args)
 	if r == fn.Return || r.Kind == KindTensor {
 		c := *r
 		c.At, c.How, c.Op, c.From = x, HowCall, e.file.Text(x.Func.Pos()), append([]*Value{fn.Return}, a.pos...)
+		c.Make = e.madeBy(x, fn, a)
 		return &c
 	}
 	return r
+}
+
+// madeBy is how a function of this file created what it returns, seen from its
+// call: nil unless a factory made it there without a dtype.
+func (e *evaluator) madeBy(x *python.Call, fn *Function, a *args) *Creation {
+	from := made(fn.Return, 0)
+	if from == nil || from.DType || from.Scope != fn.Scope && !from.Called || from.DeviceOf != nil || len(from.ShapeOf) > 0 {
+		return nil // made for one of the callee's own tensors: its mistake
+	}
+	m := &Creation{Call: x, Name: fn.Name, Called: true, Scope: e.frame.scope, InScope: e.inScope()}
+	for _, list := range [][]*Value{a.pos, a.kw} {
+		for _, v := range list {
+			if v.Kind == KindDevice && len(v.From) == 1 {
+				m.Device, m.DeviceOf = from.Device, v.From[0]
+			}
+		}
+	}
+	return m
+}
+
+// made follows a value of the default dtype back to the factory that made it,
+// through what keeps or promotes default dtypes.
+func made(v *Value, depth int) *Creation {
+	if v == nil || depth > 20 || v.Kind != KindTensor || !v.DType.IsDefault() {
+		return nil
+	}
+	if v.Make != nil {
+		return v.Make
+	}
+	if v.How != HowKeep && v.How != HowPromote {
+		return nil
+	}
+	for _, f := range v.From {
+		if m := made(f, depth+1); m != nil {
+			return m
+		}
+	}
+	return nil
 }
 
 // substitute replaces parameters by arguments in a value.

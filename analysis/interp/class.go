@@ -262,6 +262,9 @@ func (e *evaluator) instanceAttribute(x *python.Attribute, recv *Value, path str
 		}
 	}
 	if v, ok := c.attr(e, x.Sel); ok {
+		if v.Kind == KindNone { // a placeholder: somebody else sets it
+			return e.attrRoot(c, x, path, isPath).maybe()
+		}
 		return v
 	}
 	if c.Module {

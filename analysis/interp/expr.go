@@ -10,7 +10,15 @@ import (
 
 func number(t dtype.Type) *Value { return &Value{Kind: KindNumber, DType: t, Rank: dtype.RankScalar} }
 
-func (e *evaluator) pyInt() *Value   { return number(dtype.Exact(dtype.Int64)) }
+func (e *evaluator) pyInt() *Value { return number(dtype.Exact(dtype.Int64)) }
+
+// sizeOf is one of the sizes of a tensor: a Python int that knows of whom.
+func (e *evaluator) sizeOf(from ...*Value) *Value {
+	v := e.pyInt()
+	v.Name, v.From = "size", from
+	return v
+}
+
 func (e *evaluator) pyBool() *Value  { return number(dtype.Exact(dtype.Bool)) }
 func (e *evaluator) pyFloat() *Value { return number(e.deflt) }
 
@@ -325,7 +333,7 @@ func (e *evaluator) attribute(x *python.Attribute) *Value {
 			return &Value{Kind: KindDevice, From: []*Value{recv}, At: x}
 		case x.Sel == "shape":
 			e.markDim(x.X)
-			return &Value{Kind: KindSequence, Elem: e.pyInt(), Name: "shape", From: []*Value{recv}}
+			return &Value{Kind: KindSequence, Elem: e.sizeOf(recv), Name: "shape", From: []*Value{recv}}
 		case x.Sel == "ndim" || x.Sel == "is_cuda" || x.Sel == "requires_grad" || x.Sel == "names":
 			return e.pyInt()
 		case keepAttrs[x.Sel]:
@@ -462,7 +470,12 @@ func (e *evaluator) subscript(x *python.Subscript) *Value {
 		return v
 	case KindSequence:
 		if recv.Name == "shape" {
-			return e.pyInt()
+			if len(x.Index) == 1 && !x.Tuple {
+				if _, ok := x.Index[0].(*python.Slice); ok {
+					return recv
+				}
+			}
+			return e.sizeOf(recv.From...)
 		}
 		if len(x.Index) == 1 && !x.Tuple {
 			if _, ok := x.Index[0].(*python.Slice); ok {

@@ -131,6 +131,9 @@ type Op struct {
 	Result   *Value
 	// InScope are the tensor-like names at this place.
 	InScope map[string]*Value
+	// Within is the operation inside a function of this file that wants equal
+	// dtypes of its parameters, if this Op is a call of that function.
+	Within *Op
 	// Equation is einsum's, if it is a literal.
 	Equation string
 }
@@ -207,6 +210,7 @@ type Function struct {
 	skip   bool        // triton, overload: not evaluated
 	body   python.Expr // of a lambda
 	stmt   python.Stmt // in which a lambda stands
+	agreed *agreement
 	// inlined are the calls that were evaluated with their arguments.
 	inlined map[string]inlined
 	size    int // see small; 0 before it was asked

@@ -188,10 +188,13 @@ func (e *evaluator) tensorMethod(x *python.Call, recv *Value, recvExpr python.Ex
 	case "size", "dim", "numel", "ndimension", "nelement", "element_size", "stride", "data_ptr", "get_device", "storage_offset":
 		if name == "size" && len(a.pos) == 0 {
 			e.markDim(recvExpr)
-			return &Value{Kind: KindSequence, Name: "shape", Elem: e.pyInt(), From: []*Value{recv}}
+			return &Value{Kind: KindSequence, Name: "shape", Elem: e.sizeOf(recv), From: []*Value{recv}}
 		}
 		if name == "size" {
 			e.markDim(recvExpr)
+		}
+		if name == "size" || name == "numel" {
+			return e.sizeOf(recv)
 		}
 		return e.pyInt()
 	case "item", "tolist":
@@ -322,14 +325,17 @@ func (e *evaluator) to(x *python.Call, recv *Value, recvExpr python.Expr, a *arg
 			}
 		}
 	}
+	var beside *Value
 	for i, p := range a.pos {
 		if i < 2 {
 			use(p, a.exprs[i])
-			copiesDevice(recv, p)
+			if b := copiesDevice(recv, p); b != nil {
+				beside = b
+			}
 		}
 	}
 	if d, _ := a.key("device"); d != nil {
-		copiesDevice(recv, d)
+		beside = copiesDevice(recv, d)
 	}
 	if d, dx := a.key("dtype"); d != nil {
 		if d.Kind == KindOpen {
@@ -351,19 +357,26 @@ func (e *evaluator) to(x *python.Call, recv *Value, recvExpr python.Expr, a *arg
 	if !set {
 		if recv.Kind == KindOpen {
 			v := *recv
-			v.At, v.How, v.From, v.Op = x, HowKeep, []*Value{recv}, op
+			v.At, v.How, v.From, v.Op, v.Beside = x, HowKeep, []*Value{recv}, op, beside
 			return &v
 		}
-		return recv.derived(x, HowKeep, op, recv)
+		v := recv.derived(x, HowKeep, op, recv)
+		v.Beside = beside
+		return v
 	}
 	return e.cast(x, recv, t, op)
 }
 
-// copiesDevice notes that a created tensor is put on the device of another.
-func copiesDevice(recv, device *Value) {
-	if device.Kind == KindDevice && len(device.From) == 1 && recv.Make != nil && recv.Make.DeviceOf == nil {
+// copiesDevice returns the tensor whose device a value is put on, nil if the
+// argument is no tensor's device, and notes it for a created tensor.
+func copiesDevice(recv, device *Value) *Value {
+	if device.Kind != KindDevice || len(device.From) != 1 {
+		return nil
+	}
+	if recv.Make != nil && recv.Make.DeviceOf == nil {
 		recv.Make.DeviceOf = device.From[0]
 	}
+	return device.From[0]
 }
 
 // store is target[index] = value.

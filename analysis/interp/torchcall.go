@@ -204,6 +204,9 @@ func (e *evaluator) torchCall(x *python.Call, name string, a *args) *Value {
 	case "torch.stack", "torch.cat", "torch.concat", "torch.concatenate", "torch.hstack", "torch.vstack", "torch.dstack", "torch.column_stack":
 		return e.cat(x, name, a)
 	}
+	if strings.HasPrefix(name, "torch.distributed.") && e.collective(x, name, a) {
+		return unknown()
+	}
 	if strings.HasPrefix(name, "torch.nn.functional.") && base == "scaled_dot_product_attention" {
 		return e.sdpa(x, name, a)
 	}
@@ -343,6 +346,9 @@ func (e *evaluator) created(x *python.Call, name string, t dtype.Type, rank dtyp
 		if u, ok := dtypeOf(d); ok {
 			v.DType = u
 			m.DType = true
+			if d.Kind == KindDType && len(d.From) == 1 {
+				m.DTypeOf = d.From[0].Make
+			}
 			if d.Kind == KindDType && len(u.Roots()) > 0 {
 				e.propagates(dx)
 			}
@@ -423,6 +429,10 @@ func dataDims(v *Value, depth int) (int, bool) {
 
 func shapeSources(v *Value, out *[]*Value, depth int) {
 	if v == nil || depth > 3 {
+		return
+	}
+	if v.Name == "size" && v.Kind == KindNumber {
+		*out = append(*out, v.From...)
 		return
 	}
 	if v.Kind == KindSequence {

@@ -61,6 +61,8 @@ type Value struct {
 	Op   string // the operation in the words of the source: "torch.ones", "@"
 	From []*Value
 	Make *Creation // how a factory was called, kept through views and moves
+	// Beside is the tensor to whose device it was moved without its dtype.
+	Beside *Value
 
 	// number is set for a tensor that may as well be a Python number: the
 	// number's dtype.
@@ -92,7 +94,8 @@ const (
 	HowAutocast     // result of an autocast operation
 )
 
-// A Creation is one call of a factory without an explicit dtype.
+// A Creation is one call of a factory, or of a function of this file that
+// gives what a factory made in it.
 type Creation struct {
 	Call   *python.Call
 	Name   string // canonical: "torch.zeros"
@@ -100,6 +103,12 @@ type Creation struct {
 	Device python.Expr
 	// DeviceOf is the tensor whose device was copied, nil if none.
 	DeviceOf *Value
+	// Called says that a function of this file made the tensor, and this is
+	// the call of that function.
+	Called bool
+	// DTypeOf is how the tensor was created whose dtype was taken, nil if
+	// dtype= is missing or anything else.
+	DTypeOf *Creation
 	// ShapeOf are the tensors whose sizes were used.
 	ShapeOf []*Value
 	Scope   *Scope
@@ -179,7 +188,7 @@ func (v *Value) derived(at python.Node, how How, op string, from ...*Value) *Val
 		d.Kind, d.DType = KindTensor, dtype.Of(v.root)
 	}
 	if how != HowKeep {
-		d.Make = nil
+		d.Make, d.Beside = nil, nil
 	}
 	return &d
 }
@@ -217,7 +226,7 @@ func joinValues(a, b *Value) *Value {
 		if x.ndim == y.ndim {
 			j.ndim = x.ndim
 		}
-		if x.Make != nil && x.Make == y.Make {
+		if x.Make != nil && y.Make != nil && x.Make.Call == y.Make.Call {
 			j.Make = x.Make
 		}
 		return j
@@ -316,6 +325,10 @@ func joinKinds(a, b *Value) *Value {
 		j.From, j.How, j.Maybe, j.root = []*Value{a, b}, HowJoin, a.Maybe || b.Maybe, nil
 		return &j
 	case a.Kind == KindOpen && b.Kind == KindDevice:
+		return b
+	case a.Kind == KindDevice && b.Kind == KindString: // x.device if on_gpu else "cpu"
+		return a
+	case a.Kind == KindString && b.Kind == KindDevice:
 		return b
 	case a.Kind == KindOpen && b.Kind == KindString:
 		return &Value{Kind: KindString}

@@ -54,14 +54,33 @@ func origin(v *interp.Value) *interp.Value {
 	return v
 }
 
+// source is origin, and passes arithmetic with Python numbers as well.
+func source(v *interp.Value) *interp.Value {
+	for i := 0; i < 60; i++ {
+		v = origin(v)
+		var tensor *interp.Value
+		tensors := 0
+		for _, from := range v.From {
+			if from.Kind == interp.KindTensor || from.Kind == interp.KindOpen {
+				tensor = from
+				tensors++
+			}
+		}
+		if v.How != interp.HowPromote || tensors != 1 || !tensorType(tensor).Equal(v.DType) {
+			return v
+		}
+		v = tensor
+	}
+	return v
+}
+
 // blame finds the cause of a conflict.
 func (f *finder) blame(c *conflict) {
-	o := origin(c.part)
 	switch {
 	case fromNumPy(c.part):
 		c.cause = causeNumPy
-	case o.Make != nil && !o.Make.DType && o.Make.Scope == c.op.Scope && (o.How == interp.HowCreate):
-		c.cause, c.make = causeFactory, o.Make
+	case forgot(source(c.part), c.op.Scope) != nil:
+		c.cause, c.make = causeFactory, forgot(source(c.part), c.op.Scope)
 	case c.part != c.odd.Value && c.odd.Value.DType.Promoted():
 		c.cause = causePromoted
 	case c.op.Kind == interp.OpIndexPut:
@@ -72,12 +91,27 @@ func (f *finder) blame(c *conflict) {
 	}
 	// The container of a write may be the one that was created carelessly.
 	if c.cause == causeWrite {
-		k := origin(c.keep.Value)
-		if k.Make != nil && !k.Make.DType && k.Make.Scope == c.op.Scope && k.How == interp.HowCreate {
+		if m := forgot(source(c.keep.Value), c.op.Scope); m != nil {
 			c.keep, c.odd = c.odd, c.keep
-			c.cause, c.make, c.part = causeFactory, k.Make, c.odd.Value
+			c.cause, c.make, c.part = causeFactory, m, c.odd.Value
 		}
 	}
+}
+
+// forgot returns the call in a scope that created a value without a dtype, nil
+// if it was made otherwise: a factory, a function of this file that calls one,
+// or the factory whose dtype another one was given.
+func forgot(v *interp.Value, s *interp.Scope) *interp.Creation {
+	m := v.Make
+	if m == nil || m.Scope != s || v.How != interp.HowCreate && v.How != interp.HowJoin && !(v.How == interp.HowCall && m.Called) {
+		return nil
+	}
+	if m.DType {
+		if m = m.DTypeOf; m == nil || m.DType || m.Scope != s {
+			return nil
+		}
+	}
+	return m
 }
 
 // fromNumPy reports whether an exact float64 came out of NumPy.

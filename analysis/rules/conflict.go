@@ -48,6 +48,14 @@ type conflict struct {
 	make *interp.Creation
 	// sign is the place of the local sign, nil if none is needed.
 	sign python.Node
+	// promotes says that the operation takes both and gives the wider one.
+	promotes bool
+	// move is the value that was moved to another's device and not cast, nil
+	// if none was.
+	move *interp.Value
+	// casts is the assignment that casts the operand's siblings at once,
+	// q, k = q.float(), k.float(); nil if they are cast one by one.
+	casts *python.Assign
 	// upstream are operations that keep's value comes from, as far as they
 	// are themselves operations of interest.
 	upstream []python.Span
@@ -77,12 +85,31 @@ func conflicts(p *analysis.Pass) []conflict {
 	f := &finder{pass: p, facts: p.Facts, scopes: map[*interp.Scope]*usage{}}
 	var out []conflict
 	for _, op := range p.Facts.Ops {
-		switch op.Kind {
-		case interp.OpRefuses, interp.OpModule, interp.OpIndexPut:
+		switch {
+		case op.Within != nil:
+			out = append(out, f.handedIn(op)...)
+		case op.Kind == interp.OpPromotes:
+			out = append(out, f.forgotten(op)...)
+		case wantsOne(op):
 			out = append(out, f.conflict(op)...)
 		}
 	}
-	return out
+	return append(out, f.alike()...)
+}
+
+// wantsOne reports whether an operation wants equal dtypes.
+func wantsOne(op *interp.Op) bool {
+	return op.Kind == interp.OpRefuses || op.Kind == interp.OpModule || op.Kind == interp.OpIndexPut
+}
+
+// handedIn returns the conflicts of a call whose callee hands its parameters to
+// an operation that wants equal dtypes. What is wrong there already, or rests
+// on how the callee uses them, is said there.
+func (f *finder) handedIn(op *interp.Op) []conflict {
+	if slices.ContainsFunc(f.conflict(op.Within), func(c conflict) bool { return c.evidence != byRootOnly }) {
+		return nil
+	}
+	return slices.DeleteFunc(f.conflict(op), func(c conflict) bool { return c.evidence != byProof && c.evidence != byRoot })
 }
 
 type finder struct {
@@ -128,6 +155,14 @@ func (f *finder) conflict(op *interp.Op) []conflict {
 		}
 	}
 	strong := slices.ContainsFunc(found, func(c conflict) bool { return c.evidence != byRootOnly })
+	if !strong {
+		if made := f.forgotten(op); len(made) > 0 {
+			return made
+		}
+		if m, ok := f.moved(op); ok && !covered {
+			return []conflict{m}
+		}
+	}
 	if !strong && len(op.Operands) > 2 && !covered {
 		if s, ok := f.sibling(op); ok {
 			return []conflict{s}

@@ -2,6 +2,7 @@ package rules
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/dtypebot/dtypebot/analysis"
 	"github.com/dtypebot/dtypebot/analysis/dtype"
@@ -16,12 +17,16 @@ torch.zeros, torch.ones, torch.tensor([1.0]) and their relatives give the
 default dtype, float32, unless dtype= says otherwise. When such a tensor meets a
 bfloat16, float16 or float64 tensor in an operation that refuses the mix (a
 matrix product, a convolution, an indexed write), directly or after a cat or an
-addition has widened the result, PyTorch stops.
+addition has widened the result, PyTorch stops. In a cat, a where or arithmetic
+nothing stops, and a bfloat16 computation goes on in float32.
 
 Evidence: both dtypes are known (certain), or one is the dtype of a parameter or
 attribute and the function shows that it varies: the device is copied from that
 tensor and the dtype is not, another dtype is propagated in the function, or
 half precision is named in it (likely). Without such a sign it is only listed.
+A tensor that only widens a result has to be made for the one that it meets:
+with its device, or with its shape in a class or function that follows dtypes.
+A function of the file that makes the tensor is looked through.
 
 Fix: dtype= of the tensor that it meets, and device= where that is missing too.
 Random numbers, tables and torch.eye are cast after the call instead: the values
@@ -29,14 +34,11 @@ stay the same, and torch.eye refuses bfloat16 in PyTorch 1.13. Safe: in float32
 nothing changes.
 
 Silent when the tensor never reaches such an operation, is 0-dim where only
-promotion happens, follows the other tensor (zeros_like, new_zeros, type_as), or
-meets it inside an autocast region.
+promotion happens, follows the other tensor (zeros_like, new_zeros, type_as),
+meets it inside an autocast region, widens a loss, or widens what is cast after.
 `,
 	Run: func(p *analysis.Pass) {
-		for _, c := range conflicts(p) {
-			if c.cause != causeFactory {
-				continue
-			}
+		for _, c := range careless(p) {
 			d := exampleDType(p)
 			if k, ok := c.keep.Value.DType.Exact(); ok {
 				d = k
@@ -62,11 +64,21 @@ meets it inside an autocast region.
 			}
 			line := p.Tree.Line(c.op.Node.Pos().Start)
 			where := fmt.Sprintf("at %s in line %d", code(c.op.Written), line)
+			if c.promotes {
+				where = fmt.Sprintf("%s in line %d", code(c.op.Written), line)
+			}
 			if p.Tree.Line(c.make.Call.Start) == line {
 				where = "here"
+				if c.promotes {
+					where = code(c.op.Written)
+				}
 			}
 			message += "\n\n"
 			switch {
+			case c.promotes && c.op.Name == "":
+				message += fmt.Sprintf("With %s in %s, %s has float32 to mix with it: the result is float32, or an error behind it.", keep, d, where)
+			case c.promotes:
+				message += fmt.Sprintf("With %s in %s, %s gives %s: no error here, but the result no longer has the dtype of %s.", keep, d, where, wide(c.op.Result.DType, d), keep)
 			case c.evidence == byProof:
 				message += stops(&c, d, where)
 			case c.odd.Value.DType.Promoted():
@@ -80,6 +92,25 @@ meets it inside an autocast region.
 			})
 		}
 	},
+}
+
+// careless lists one conflict for each factory call: one that stops before one
+// that only promotes, then the surest.
+func careless(p *analysis.Pass) []conflict {
+	var out []conflict
+	for _, c := range conflicts(p) {
+		if c.cause != causeFactory {
+			continue
+		}
+		at := slices.IndexFunc(out, func(o conflict) bool { return o.make == c.make })
+		switch {
+		case at < 0:
+			out = append(out, c)
+		case c.confidence().Rank() > out[at].confidence().Rank(), c.confidence() == out[at].confidence() && !c.promotes && out[at].promotes:
+			out[at] = c
+		}
+	}
+	return out
 }
 
 // createdName is the name that the created tensor is assigned to.

@@ -184,7 +184,7 @@ func explicitCast(o interp.Operand) bool {
 // names decide the direction of a fix, never a confidence.
 func integerName(ref string) bool {
 	n := strings.ToLower(strings.TrimSuffix(ref, ".dtype"))
-	for _, w := range []string{"idx", "index", "indices", "ids", "label", "mask", "length", "count"} {
+	for _, w := range []string{"idx", "index", "indices", "ids", "label", "mask", "length", "count", "token"} {
 		if strings.Contains(n, w) {
 			return true
 		}
@@ -215,6 +215,11 @@ func factoryFix(p *analysis.Pass, c *conflict) (*analysis.Fix, string) {
 			break
 		}
 	}
+	if at, isAttr := m.Device.(*python.Attribute); !ok && isAttr && at.Sel == "device" && m.DeviceOf != nil && tensorType(m.DeviceOf).Equal(want) {
+		if n, isPath := path(at.X); isPath {
+			ref, like, ok = n+".dtype", n, true
+		}
+	}
 	if !ok && want.Known() {
 		if len(want.Roots()) > 0 || !want.HasDefault() {
 			ref, ok = nameOf(m.InScope, want)
@@ -233,7 +238,7 @@ func factoryFix(p *analysis.Pass, c *conflict) (*analysis.Fix, string) {
 		return castFix(p, c), ""
 	}
 	call := m.Call
-	if afterCall[m.Name] || strings.HasSuffix(m.Name, "Tensor") { // torch.FloatTensor takes no dtype=
+	if m.Called || afterCall[m.Name] || strings.HasSuffix(m.Name, "Tensor") { // torch.FloatTensor takes no dtype=
 		return &analysis.Fix{
 			Title: "Cast to `" + ref + "`", Safety: analysis.Safe,
 			Edits: []analysis.Edit{{Span: python.Span{Start: call.End, End: call.End}, New: ".to(" + ref + ")"}},

@@ -24,6 +24,10 @@ not (likely); or homogeneous points meet a matrix that is used as nothing else,
 in code that uses half precision: a camera or a pose keeps float32 when the
 points are half (likely). Where other files fix both dtypes (a data set fills the
 key with float32, a script casts the model), likely as well.
+w.to(x.device) in an operation with x is another sign:
+the device was copied and the dtype forgotten (likely). A function of the file
+that hands its parameters to such an operation wants one dtype of its arguments,
+and so do the collectives of torch.distributed.
 
 Fix: the operand that is not the activation is cast to the activation's dtype; a
 module's input to its weight's. For projections a float32 form is shown as well,
@@ -60,14 +64,21 @@ for two values of unknown dtype, and for norms kept in float32.
 			case byContract:
 				message = contractMessage(p, &c, keep, odd)
 			default:
-				message = fmt.Sprintf("%s %s; %s has the dtype that it is given. With %s in %s %s", capital(odd), isWords(c.odd.Value.DType), keep, keep, d, stops(&c, d, "here"))
-				if c.op.Kind == interp.OpModule && c.keep.Name == "weight" {
-					message = fmt.Sprintf("%s %s; %s has the dtype that its model is cast to. In %s %s", odd, isWords(c.odd.Value.DType), code(c.op.Written), d, stops(&c, d, "here"))
-				}
+				message = rootMessage(p, &c, keep, odd, d)
+			}
+			fix := castFix(p, &c)
+			at := statement(c.op)
+			switch {
+			case c.move != nil:
+				fix = moveFix(p, &c)
+			case c.casts != nil:
+				at, fix = c.casts.Pos(), togetherFix(p, &c)
+				where := fmt.Sprintf("at %s in line %d", code(c.op.Written), p.Tree.Line(c.op.Node.Pos().Start))
+				message = fmt.Sprintf("%s and the others are cast to %s here, %s is not: it keeps its own dtype. Where they differ, %s", keep, knownWords(castType(&c)), odd, stops(&c, d, where))
 			}
 			f := analysis.Finding{
-				Confidence: c.confidence(), At: statement(c.op), Scope: scopeName(&c),
-				Message: message, Because: because(p, &c), Fix: castFix(p, &c), Ops: operations(&c),
+				Confidence: c.confidence(), At: at, Scope: scopeName(&c),
+				Message: message, Because: because(p, &c), Fix: fix, Ops: operations(&c),
 			}
 			switch c.evidence {
 			case byGeometry:
@@ -78,6 +89,17 @@ for two values of unknown dtype, and for norms kept in float32.
 			p.Report(f)
 		}
 	},
+}
+
+// rootMessage is the message for a known dtype that meets one that varies.
+func rootMessage(p *analysis.Pass, c *conflict, keep, odd string, d dtype.DType) string {
+	switch {
+	case c.move != nil:
+		return moveMessage(p, c, d)
+	case c.op.Kind == interp.OpModule && c.keep.Name == "weight":
+		return fmt.Sprintf("%s %s; %s has the dtype that its model is cast to. In %s %s", odd, isWords(c.odd.Value.DType), code(c.op.Written), d, stops(c, d, "here"))
+	}
+	return fmt.Sprintf("%s %s; %s has the dtype that it is given. With %s in %s %s", capital(odd), isWords(c.odd.Value.DType), keep, keep, d, stops(c, d, "here"))
 }
 
 func capital(s string) string {

@@ -46,6 +46,7 @@ func All() []*analysis.Rule {
 		precisionOverwritten,
 		promisedCast,
 		promotedOperand,
+		siblingWithoutCast,
 		twinWithoutUpcast,
 		unsupportedOpForHalf,
 		upcastOnOnePath,

@@ -4,8 +4,10 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/dtypebot/dtypebot/analysis"
 	"github.com/dtypebot/dtypebot/analysis/dtype"
 	"github.com/dtypebot/dtypebot/analysis/interp"
+	"github.com/dtypebot/dtypebot/analysis/python"
 )
 
 // sibling finds an operand that is left out where the others of the call are
@@ -100,22 +102,74 @@ func (f *finder) leftOut(op *interp.Op) (conflict, bool) {
 			return conflict{}, false
 		}
 	}
-	return conflict{op: op, keep: cast[0], odd: odd[0], part: odd[0].Value, evidence: bySibling}, true
+	return conflict{op: op, keep: cast[0], odd: odd[0], part: odd[0].Value, evidence: bySibling, casts: f.castTogether(cast, odd[0], to)}, true
+}
+
+// castTogether returns the assignment that casts all of some operands and could
+// cast one more: as many names on its left as casts on its right.
+func (f *finder) castTogether(cast []interp.Operand, odd interp.Operand, to dtype.DType) *python.Assign {
+	var in *python.Assign
+	for _, o := range cast {
+		at := castAt(o.Value, to)
+		if at == nil {
+			return nil
+		}
+		a, ok := f.pass.Tree.StmtAt(at.Pos().Start).(*python.Assign)
+		if !ok || in != nil && a != in {
+			return nil
+		}
+		in = a
+	}
+	if in == nil || len(in.Targets) != 1 {
+		return nil
+	}
+	names, okNames := in.Targets[0].(*python.Seq)
+	values, okValues := in.Value.(*python.Seq)
+	name, isPlain := odd.Expr.(*python.Name)
+	if !okNames || !okValues || !isPlain || len(names.Xs) != len(values.Xs) || len(names.Xs) == 0 || slices.ContainsFunc(names.Xs, func(x python.Expr) bool { return isName(x, name.ID) }) {
+		return nil
+	}
+	return in
+}
+
+// castAt is the explicit cast that gives a value a dtype, on some path.
+func castAt(v *interp.Value, to dtype.DType) python.Node {
+	v = origin(v)
+	if d, ok := v.DType.Exact(); ok && d == to && v.How == interp.HowCast {
+		return v.At
+	}
+	if v.How != interp.HowJoin {
+		return nil
+	}
+	for _, from := range v.From {
+		if from.Kind != interp.KindTensor {
+			continue
+		}
+		if at := castAt(from, to); at != nil {
+			return at
+		}
+	}
+	return nil
+}
+
+// togetherFix casts the operand where its siblings are cast.
+func togetherFix(p *analysis.Pass, c *conflict) *analysis.Fix {
+	names, values := c.casts.Targets[0].(*python.Seq), c.casts.Value.(*python.Seq)
+	call, ok := values.Xs[len(values.Xs)-1].(*python.Call)
+	if !ok {
+		return nil
+	}
+	at, ok := call.Func.(*python.Attribute)
+	if !ok {
+		return nil
+	}
+	name := p.Tree.Text(c.odd.Expr.Pos())
+	suffix := p.Tree.Text(python.Span{Start: at.X.Pos().End, End: call.End})
+	return &analysis.Fix{
+		Title: "Cast `" + name + "` with them", Safety: analysis.Safe,
+		Edits: []analysis.Edit{insertAt(names.Xs[len(names.Xs)-1].Pos().End, ", "+name), insertAt(call.End, ", "+name+suffix)},
+	}
 }
 
 // castTo reports whether an explicit cast gave one of a value's alternatives.
-func castTo(v *interp.Value, d dtype.DType) bool {
-	v = origin(v)
-	if x, ok := v.DType.Exact(); ok {
-		return x == d && v.How == interp.HowCast
-	}
-	if v.How != interp.HowJoin {
-		return false
-	}
-	for _, from := range v.From {
-		if from.Kind == interp.KindTensor && castTo(from, d) {
-			return true
-		}
-	}
-	return false
-}
+func castTo(v *interp.Value, d dtype.DType) bool { return castAt(v, d) != nil }

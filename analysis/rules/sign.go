@@ -17,7 +17,7 @@ import (
 // arithmetic, for a cast right before the operation is meant for it. float64 is
 // chosen on purpose as long as nothing proves otherwise.
 func (f *finder) localSign(c *conflict) python.Node {
-	o := origin(c.part)
+	o := source(c.part)
 	if d, ok := c.part.DType.Exact(); ok && d == dtype.Float64 {
 		return nil
 	}
@@ -26,6 +26,8 @@ func (f *finder) localSign(c *conflict) python.Node {
 		return nil
 	}
 	switch {
+	case c.make != nil && o.Make != nil && o.Make.DTypeOf == c.make:
+		return o.Make.Call // its dtype was copied to another tensor: whoever does so knows that dtypes vary
 	case c.cause == causeWrite && strings.HasSuffix(o.Op, "_like") && o.How == interp.HowCreate:
 		return o.At // zeros_like(h, dtype=float32): whoever writes that knows that h may be narrower
 	case o.Make != nil && o.Make.DType:

@@ -112,6 +112,9 @@ func sameOperand(a, b interp.Operand) bool { return a.Expr == b.Expr && a.Name =
 // stops is the end of most messages: "PyTorch stops here: `…`.", with the version
 // or the device that does if not all do.
 func stops(c *conflict, d dtype.DType, where string) string {
+	if in := c.op.Within; in != nil && where == "here" {
+		where = "inside, at " + code(in.Written)
+	}
 	who := strings.TrimSpace("PyTorch " + c.only())
 	if s := pytorchSays(c, d); s != "" {
 		return fmt.Sprintf("%s stops %s: %s.", who, where, strings.Replace(s, ".`", "`", 1))
@@ -261,7 +264,11 @@ func because(p *analysis.Pass, c *conflict) []analysis.Reason {
 	}
 	add(story(p, c.odd.Value, named(p, c.odd))...)
 	add(story(p, c.keep.Value, named(p, c.keep))...)
-	add(p.Reason(c.op.Node.Pos(), fmt.Sprintf("%s wants one dtype", code(c.op.Written))))
+	if c.promotes {
+		add(p.Reason(c.op.Node.Pos(), fmt.Sprintf("%s gives the wider dtype of the two", code(c.op.Written))))
+	} else {
+		add(p.Reason(c.op.Node.Pos(), fmt.Sprintf("%s wants one dtype", code(c.op.Written))))
+	}
 	if c.sign != nil {
 		text := "the function follows a tensor's dtype here"
 		if u := upcast(c); u != nil && u == c.sign {

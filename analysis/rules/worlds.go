@@ -24,7 +24,7 @@ func Raises(p *analysis.Pass) []string {
 	f := &finder{pass: p, facts: p.Facts, scopes: map[*interp.Scope]*usage{}}
 	matrix := map[*dtype.Root]bool{}
 	for _, op := range p.Facts.Ops {
-		if op.Kind != interp.OpRefuses || len(op.Operands) != 2 {
+		if op.Kind != interp.OpRefuses || len(op.Operands) != 2 || op.Within != nil {
 			continue
 		}
 		if c, ok := f.geometry(op, op.Operands[0], op.Operands[1]); ok {
@@ -48,9 +48,7 @@ func Raises(p *analysis.Pass) []string {
 	var out []string
 	number := map[string]int{}
 	for _, op := range p.Facts.Ops {
-		switch op.Kind {
-		case interp.OpRefuses, interp.OpModule, interp.OpIndexPut:
-		default:
+		if !wantsOne(op) || op.Within != nil {
 			continue
 		}
 		scope := ""

@@ -1,0 +1,288 @@
+package rules
+
+import (
+	"slices"
+	"strings"
+	"unicode"
+
+	"github.com/dtypebot/dtypebot/analysis"
+	"github.com/dtypebot/dtypebot/analysis/dtype"
+	"github.com/dtypebot/dtypebot/analysis/interp"
+	"github.com/dtypebot/dtypebot/analysis/python"
+)
+
+// A twin is an operand that is left as it is where its like is cast: on the
+// other branch, from the same object, or in the same operation elsewhere.
+type twin struct {
+	op        *interp.Op
+	keep, odd interp.Operand
+	// cast is the cast that its like has.
+	cast *python.Call
+	// at is the expression that misses the cast, and to what is written behind it.
+	at   python.Expr
+	to   string
+	like string // how the two belong together, for the message
+}
+
+// twins finds the operands of a file that miss the cast of their twins.
+func twins(p *analysis.Pass) []twin {
+	f := &finder{pass: p, facts: p.Facts, scopes: map[*interp.Scope]*usage{}}
+	var out []twin
+	for _, op := range p.Facts.Ops {
+		if op.Kind != interp.OpRefuses && op.Kind != interp.OpPromotes || op.Autocast.State == interp.AutocastOn || op.Autocast.State == interp.AutocastMaybe || inLoss(p, op) {
+			continue
+		}
+		if t, ok := f.twin(op); ok {
+			out = append(out, t)
+		}
+	}
+	return out
+}
+
+func (f *finder) twin(op *interp.Op) (twin, bool) {
+	for i, odd := range op.Operands {
+		for j, keep := range op.Operands {
+			if i == j || odd.Soft || keep.Soft || !guiding(keep) || !floating(odd.Value.DType) {
+				continue
+			}
+			t := twin{op: op, keep: keep, odd: odd}
+			if f.otherBranch(&t) || f.sameObject(&t) || f.sameOperation(&t) {
+				return t, true
+			}
+		}
+	}
+	return twin{}, false
+}
+
+// otherBranch recognises a value that one arm of an if casts to the dtype of
+// what it meets behind the if, and the other arm does not.
+func (f *finder) otherBranch(t *twin) bool {
+	v := origin(t.odd.Value)
+	if v.How != interp.HowJoin {
+		return false
+	}
+	var cast *python.Call
+	for _, from := range v.From {
+		if c := castOf(from, t.keep.Value.DType); c != nil {
+			cast = c
+		}
+	}
+	name, ok := path(t.odd.Expr)
+	if cast == nil || !ok {
+		return false
+	}
+	other := f.otherArm(cast, name)
+	if other == nil {
+		return false
+	}
+	left := f.facts.Values[other.Value]
+	if left == nil || !floating(tensorType(left)) {
+		return false
+	}
+	if r := dtype.Relate(tensorType(left), t.keep.Value.DType); r != dtype.Apart && r != dtype.Differ {
+		return false
+	}
+	t.cast, t.at, t.to, t.like = cast, other.Value, f.suffix(cast), "the other branch casts it"
+	return t.to != ""
+}
+
+// otherArm returns the assignment to a name in the arm beside the one that a
+// cast stands in, of the innermost if whose condition is not about dtypes.
+func (f *finder) otherArm(cast *python.Call, name string) *python.Assign {
+	var arm []python.Stmt
+	f.pass.Tree.Inspect(func(n python.Node) bool {
+		s, ok := n.(*python.If)
+		switch {
+		case !ok:
+		case within(s.Body, cast):
+			arm = s.Else
+		case within(s.Else, cast):
+			arm = s.Body
+		default:
+			return true
+		}
+		if ok && aboutDTypes(f.pass.Tree.Text(s.Cond.Pos())) {
+			arm = nil
+		}
+		return true
+	})
+	var found *python.Assign
+	for _, s := range arm {
+		if a, ok := s.(*python.Assign); ok && a.Op == "" && a.Value != nil && len(a.Targets) == 1 && isName(a.Targets[0], name) {
+			found = a
+		}
+	}
+	return found
+}
+
+func within(body []python.Stmt, n python.Node) bool {
+	return len(body) > 0 && body[0].Pos().Start <= n.Pos().Start && n.Pos().End <= body[len(body)-1].Pos().End
+}
+
+// aboutDTypes reports whether a condition chooses by dtype, so that its arms
+// rightly differ.
+func aboutDTypes(cond string) bool {
+	words := strings.FieldsFunc(strings.ToLower(cond), func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) })
+	return slices.ContainsFunc(words, func(w string) bool {
+		switch w {
+		case "dtype", "half", "autocast", "precision", "fp16", "bf16", "fp32", "float", "float16", "bfloat16", "float32", "upcast", "cast", "amp", "device", "mps", "cpu":
+			return true
+		}
+		return false
+	})
+}
+
+// sameObject recognises two attributes of one object that meet values of one
+// dtype, of which one is cast to it. A module's own attributes are no twins:
+// a weight and a scale, a table and a number.
+func (f *finder) sameObject(t *twin) bool {
+	mine := attributes(t.odd.Value, 0)
+	if len(mine) == 0 || dtype.Relate(t.odd.Value.DType, t.keep.Value.DType) != dtype.Apart {
+		return false
+	}
+	for _, op := range f.facts.Ops {
+		if op == t.op || op.Scope != t.op.Scope {
+			continue
+		}
+		for _, o := range op.Operands {
+			cast := castOf(o.Value, t.keep.Value.DType)
+			if cast == nil {
+				continue
+			}
+			c := origin(o.Value)
+			if len(c.From) == 0 {
+				continue
+			}
+			its := attributes(c.From[0], 0)
+			if len(its) != 1 || !slices.ContainsFunc(mine, func(m string) bool { return m != its[0] && parent(m) == parent(its[0]) && parent(m) != "self" }) || !metBy(op, o, t.keep.Value.DType) {
+				continue
+			}
+			ref, ok := reference(f.pass, t.op, t.keep)
+			if !ok {
+				continue
+			}
+			t.cast, t.at, t.to, t.like = cast, f.assigned(t), ".to("+ref+")", code(its[0])+" is cast"
+			return true
+		}
+	}
+	return false
+}
+
+// assigned is the expression that the operand's name was given, where only that
+// assignment gives it; else the operand itself.
+func (f *finder) assigned(t *twin) python.Expr {
+	name, ok := t.odd.Expr.(*python.Name)
+	if !ok || t.op.Scope == nil || t.op.Scope.Def == nil {
+		return t.odd.Expr
+	}
+	var found []*python.Assign
+	for _, s := range t.op.Scope.Def.Body {
+		python.Inspect(s, func(n python.Node) bool {
+			if a, ok := n.(*python.Assign); ok && slices.ContainsFunc(a.Targets, func(x python.Expr) bool { return isName(x, name.ID) }) {
+				found = append(found, a)
+			}
+			return true
+		})
+	}
+	if len(found) != 1 || found[0].Op != "" || found[0].Value == nil || found[0].Start > t.op.Node.Pos().Start {
+		return t.odd.Expr
+	}
+	return found[0].Value
+}
+
+// metBy reports whether another operand of the operation has a dtype as its own.
+func metBy(op *interp.Op, cast interp.Operand, t dtype.Type) bool {
+	for _, o := range op.Operands {
+		if o.Expr != cast.Expr && o.Value.DType.Equal(t) {
+			return true
+		}
+	}
+	return false
+}
+
+func parent(path string) string { return path[:strings.LastIndexByte(path, '.')] }
+
+// attributes are the paths of the attributes that a value comes from, through
+// arithmetic and what keeps its dtype: self.bn.running_var.
+func attributes(v *interp.Value, depth int) []string {
+	if v == nil || depth > 12 {
+		return nil
+	}
+	if v.How == interp.HowAttr {
+		if at, ok := v.At.(*python.Attribute); ok {
+			if p, ok := path(at); ok {
+				return []string{p}
+			}
+		}
+		return nil
+	}
+	if v.How != interp.HowKeep && v.How != interp.HowPromote && v.How != interp.HowOther {
+		return nil
+	}
+	var out []string
+	for _, from := range v.From {
+		out = append(out, attributes(from, depth+1)...)
+	}
+	return out
+}
+
+// sameOperation recognises a name that is cast in the same operation elsewhere
+// in the function, and not here.
+func (f *finder) sameOperation(t *twin) bool {
+	name, ok := path(base(t.odd.Expr))
+	if !ok || t.op.Kind != interp.OpRefuses || dtype.Relate(t.odd.Value.DType, t.keep.Value.DType) != dtype.Apart {
+		return false
+	}
+	for _, op := range f.facts.Ops {
+		if op == t.op || op.Scope != t.op.Scope || op.Name != t.op.Name {
+			continue
+		}
+		for _, o := range op.Operands {
+			cast := castOf(o.Value, t.keep.Value.DType)
+			if cast == nil || !metBy(op, o, t.keep.Value.DType) {
+				continue
+			}
+			at, ok := cast.Func.(*python.Attribute)
+			if !ok {
+				continue
+			}
+			if other, ok := path(base(at.X)); !ok || other != name {
+				continue
+			}
+			ref, ok := reference(f.pass, t.op, t.keep)
+			if !ok {
+				continue
+			}
+			t.cast, t.at, t.to, t.like = cast, t.odd.Expr, ".to("+ref+")", "the same product casts it"
+			return true
+		}
+	}
+	return false
+}
+
+// castOf is the call that casts a value to a dtype, nil if the value came by it
+// in another way.
+func castOf(v *interp.Value, to dtype.Type) *python.Call {
+	v = origin(v)
+	if v.How != interp.HowCast || !tensorType(v).Equal(to) {
+		return nil
+	}
+	call, ok := v.At.(*python.Call)
+	if !ok {
+		return nil
+	}
+	if _, isMethod := call.Func.(*python.Attribute); !isMethod {
+		return nil
+	}
+	return call
+}
+
+// suffix is a cast as it is written behind its receiver: ".to(dtype=x.dtype)".
+func (f *finder) suffix(cast *python.Call) string {
+	at := cast.Func.(*python.Attribute)
+	s := f.pass.Tree.Text(python.Span{Start: at.X.Pos().End, End: cast.End})
+	if strings.ContainsAny(s, "\n\\") {
+		return ""
+	}
+	return s
+}
