@@ -80,10 +80,11 @@ type limiter struct {
 
 	mu      sync.Mutex
 	budgets map[int64]*budget // by installation
+	share   int               // processes that share the limits
 }
 
 func newLimiter(limits Limits) *limiter {
-	l := &limiter{limits: limits, now: time.Now, sleep: sleep, budgets: make(map[int64]*budget)}
+	l := &limiter{limits: limits, now: time.Now, sleep: sleep, budgets: make(map[int64]*budget), share: 1}
 	if limits.Concurrent > 0 {
 		l.open = make(chan struct{}, limits.Concurrent)
 	}
@@ -139,13 +140,41 @@ func (l *limiter) budget(installation int64) *budget {
 			spacing = rate.Every(l.limits.Spacing)
 		}
 		b = &budget{
-			points: window{span: time.Minute, limit: l.limits.Points}, queries: window{span: time.Minute, limit: l.limits.Queries},
-			content: window{span: time.Minute, limit: l.limits.Content}, contentHour: window{span: time.Hour, limit: l.limits.ContentHour},
+			points: window{span: time.Minute}, queries: window{span: time.Minute},
+			content: window{span: time.Minute}, contentHour: window{span: time.Hour},
 			spacing: rate.NewLimiter(spacing, 1),
 		}
+		l.divide(b)
 		l.budgets[installation] = b
 	}
 	return b
+}
+
+// divide gives a budget this process's part of the limits.
+func (l *limiter) divide(b *budget) {
+	part := func(limit int) int {
+		if limit == 0 {
+			return 0
+		}
+		return max(limit/l.share, 1)
+	}
+	b.points.limit, b.queries.limit = part(l.limits.Points), part(l.limits.Queries)
+	b.content.limit, b.contentHour.limit = part(l.limits.Content), part(l.limits.ContentHour)
+}
+
+// Share says that so many processes use up the limits, this one among them: each
+// keeps to its part. GitHub's own count of the hour is common to all anyway.
+func (a *App) Share(processes int) {
+	l := a.limiter
+	if l == nil {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.share = max(processes, 1)
+	for _, b := range l.budgets {
+		l.divide(b)
+	}
 }
 
 // A window adds up what was spent within the last span.

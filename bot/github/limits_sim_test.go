@@ -135,6 +135,38 @@ func TestLimits(t *testing.T) {
 	}
 }
 
+// TestShare has three processes at one installation: together they keep the
+// limits that each of them would use up.
+func TestShare(t *testing.T) {
+	w, c := limited(t, 0)
+	var apps []*github.App
+	for range 3 {
+		w.restart()
+		w.client.SetClock(c.now, c.sleep)
+		w.client.Share(3)
+		apps = append(apps, w.client)
+	}
+	snapshot, err := w.client.Snapshot(t.Context(), w.job("pull_request.edited"))
+	must(t, err)
+	posted := 0
+	for end := c.now().Add(2 * time.Minute); c.now().Before(end); _ = c.sleep(nil, time.Second) {
+		for _, app := range apps {
+			if app.Admit(w.job("pull_request.edited"), 0) > 0 {
+				continue
+			}
+			_, err := app.Post(t.Context(), snapshot, bot.Review{
+				Owner: owner, Name: name, Pull: w.pull, Head: snapshot.Head, Body: "b",
+				Comments: []bot.ReviewComment{{Path: "a.py", Line: 1, Body: "c"}}, Check: bot.Check{Unchanged: true},
+			})
+			must(t, err)
+			posted++
+		}
+	}
+	if exceeded := w.Exceeded(); len(exceeded) > 0 || posted < 30 { // 40 are allowed, 3 times 6 a minute
+		t.Errorf("%d posted, limits exceeded: %v", posted, exceeded)
+	}
+}
+
 // TestReserve keeps the last requests of the hour for what a person asked for.
 func TestReserve(t *testing.T) {
 	w, _ := limited(t, 60)

@@ -67,6 +67,8 @@ const (
 	leaseTTL = 30 * time.Second
 	// What was fetched back is listed by GitHub for as long as it redelivers.
 	recoveryTTL = doneTTL
+	// workersTTL is how long a process counts that does not say that it is there.
+	workersTTL = 45 * time.Second
 )
 
 // A Store is the bot's buckets.
@@ -76,6 +78,7 @@ type Store struct {
 	counters Bucket
 	leases   Bucket
 	recovery Bucket
+	workers  Bucket
 	leaseTTL time.Duration
 	js       jetstream.JetStream
 	options  Options
@@ -102,6 +105,7 @@ func Open(ctx context.Context, js jetstream.JetStream, o Options) (*Store, error
 		{&s.done, "done", "commands that were carried out, by delivery", doneTTL, jetstream.FileStorage},
 		{&s.counters, "counters", "counters that outlive a start", 0, jetstream.FileStorage},
 		{&s.recovery, "recovery", "what was fetched back from GitHub", recoveryTTL, jetstream.FileStorage},
+		{&s.workers, "workers", "processes that review", workersTTL, leases},
 		{&s.leases, "leases", "who works on which pull request", o.LeaseTTL, leases},
 	} {
 		var err error
@@ -122,6 +126,20 @@ func (s *Store) Reopen(ctx context.Context) error {
 	_, err := Open(ctx, s.js, s.options)
 	return err // the handles of the buckets go by their names
 }
+
+// Here says that the process of that id, which has to be fit for a key, reviews,
+// and returns how many do. It has to be called again before a quarter of a minute
+// is over.
+func (s *Store) Here(ctx context.Context, id string) (processes int, err error) {
+	if _, err := s.workers.Put(ctx, id, []byte(time.Now().UTC().Format(time.RFC3339))); err != nil {
+		return 0, err
+	}
+	ids, err := s.workers.Keys(ctx, "")
+	return len(ids), err
+}
+
+// Gone says that the process does not review any more.
+func (s *Store) Gone(ctx context.Context, id string) error { return s.workers.Delete(ctx, id, 0) }
 
 // Recovery is the bucket of what was fetched back from GitHub.
 func (s *Store) Recovery() Bucket { return s.recovery }

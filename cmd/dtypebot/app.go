@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -94,6 +95,7 @@ type app struct {
 	log      *slog.Logger
 	server   *queue.Server
 	queue    *queue.Queue
+	state    *store.Store
 	done     *store.Store
 	hook     *webhook.Handler
 	recovery *recovery.Recovery // nil without appConfig.Recover
@@ -155,6 +157,7 @@ func newApp(ctx context.Context, config appConfig) (_ *app, err error) {
 	if err != nil {
 		return nil, err
 	}
+	a.state = state
 	options := config.Queue
 	options.Log, options.Observe, options.Grace = a.log, a.metrics.job, cmp.Or(options.Grace, shutdownGrace)
 	options.Dead, options.Admit = a.giveUp, client.Admit
@@ -245,12 +248,48 @@ func (a *app) Run(ctx context.Context) error {
 			})
 		}
 	}
+	if a.config.Role != roleWebhook && !a.server.Embedded() {
+		g.Go(func() error {
+			a.count(ctx)
+			return nil
+		})
+	}
 	if a.config.Role != roleWebhook {
 		g.Go(func() error { return a.queue.Work(ctx, a.config.Workers, a.handle) })
 	}
 	err := g.Wait()
 	a.log.Info("dtypebot ends", "error", err)
 	return err
+}
+
+// countEvery is how often a process says that it reviews.
+const countEvery = 15 * time.Second
+
+// count says until ctx ends that this process reviews, and shares GitHub's limits
+// with the others that do. While it cannot be known how many, the last number
+// stands.
+func (a *app) count(ctx context.Context) {
+	id := rand.Text()
+	tick := time.NewTicker(countEvery)
+	defer tick.Stop()
+	for {
+		n, err := a.state.Here(ctx, id)
+		if err == nil {
+			a.client.Share(n)
+		} else if ctx.Err() == nil {
+			a.log.Warn("count the processes", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			end, cancel := context.WithTimeout(context.WithoutCancel(ctx), answerLimit)
+			defer cancel()
+			if err := a.state.Gone(end, id); err != nil {
+				a.log.Warn("count the processes", "error", err) // it is forgotten in time
+			}
+			return
+		case <-tick.C:
+		}
+	}
 }
 
 // introduceLimit is the longest pause between two questions for the App's name.
