@@ -98,7 +98,7 @@ func TestLimits(t *testing.T) {
 				return err
 			}
 		}, 125},
-		{"points", 50_000, 4 * time.Minute, func(w *world) func(bot.Job) error {
+		{"points", 50_000, 2 * time.Minute, func(w *world) func(bot.Job) error {
 			n := 0
 			return func(job bot.Job) error {
 				snapshot, err := w.client.Snapshot(t.Context(), job)
@@ -112,7 +112,7 @@ func TestLimits(t *testing.T) {
 				})
 				return err
 			}
-		}, 4 * 225 / 6},
+		}, 2 * 225 / 6},
 		{"primary", 300, 59 * time.Minute, func(w *world) func(bot.Job) error {
 			return func(job bot.Job) error {
 				_, err := w.client.State(t.Context(), job)

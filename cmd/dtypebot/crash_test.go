@@ -354,6 +354,7 @@ func settledOnce(p githubsim.PullView, poison bool) error {
 // After the next start nothing is lost and nothing stands twice. All points are
 // taken with DTYPEBOT_SLOW=1, else a few.
 func TestCrashMatrix(t *testing.T) {
+	t.Parallel() // it mostly waits
 	w := newWorld(t)
 	for _, poison := range []bool{false, true} {
 		points, err := w.life(0, poison)

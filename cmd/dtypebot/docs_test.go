@@ -7,6 +7,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -267,6 +268,42 @@ func TestDeployEnvironment(t *testing.T) {
 		}
 		if !strings.Contains(string(text), "deploy/build ") {
 			t.Errorf("%s does not build with deploy/build", name)
+		}
+	}
+}
+
+// TestDeployNames checks that the tests which the pages on security and
+// reliability name exist.
+func TestDeployNames(t *testing.T) {
+	tests := make(map[string]bool)
+	declared := regexp.MustCompile(`(?m)^func (Test\w+)\(t `)
+	root := filepath.Join("..", "..")
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		for _, m := range declared.FindAllSubmatch(text, -1) {
+			tests[string(m[1])] = true
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, page := range []string{"SECURITY.md", "RELIABILITY.md"} {
+		text, err := os.ReadFile(filepath.Join(root, "deploy", page))
+		if err != nil {
+			t.Fatal(err)
+		}
+		named := regexp.MustCompile(`\bTest[A-Z]\w+`).FindAllString(string(text), -1)
+		if len(named) < 10 {
+			t.Errorf("%s names only %q", page, named)
+		}
+		for _, name := range named {
+			if !tests[name] {
+				t.Errorf("%s names %s, which does not exist", page, name)
+			}
 		}
 	}
 }

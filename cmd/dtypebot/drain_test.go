@@ -15,6 +15,7 @@ import (
 // readiness says no first, the webhook is still taken, the job at work ends, and
 // the other one is there at the next start.
 func TestDrain(t *testing.T) {
+	t.Parallel() // it mostly waits
 	dir := t.TempDir()
 	began, release := make(chan bot.Job, 10), make(chan struct{})
 	finished := make(chan bot.Job, 10)

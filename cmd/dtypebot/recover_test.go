@@ -44,6 +44,7 @@ def lift(x):
 // TestMissedDeliveries starts the bot after webhooks that nobody took, and has
 // the way to it broken once more while it runs.
 func TestMissedDeliveries(t *testing.T) {
+	t.Parallel() // it mostly waits
 	w := newWorld(t)
 	w.sim.SetWebhook(w.app.ID, "http://127.0.0.1:1/webhook", testSecret) // nobody listens there
 	before := w.openMany(2)
@@ -68,6 +69,7 @@ func TestMissedDeliveries(t *testing.T) {
 
 // TestLostQueue ruins the queue of a bot that was stopped with jobs in it.
 func TestLostQueue(t *testing.T) {
+	t.Parallel() // it mostly waits
 	w := newWorld(t)
 	config := w.config()
 	config.DataDir = t.TempDir()

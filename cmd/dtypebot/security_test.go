@@ -79,6 +79,7 @@ var credentialForms = regexp.MustCompile(`gh[a-z]_[A-Za-z0-9._-]{10,}|github_pat
 // credentials, and looks through the log in both formats, all pages and metrics,
 // the queue's dead letters and what was posted.
 func TestNoSecretShown(t *testing.T) {
+	t.Parallel() // it mostly waits
 	for _, json := range []bool{false, true} {
 		t.Run(fmt.Sprintf("json %t", json), func(t *testing.T) {
 			w := newWorld(t)
@@ -184,6 +185,7 @@ func TestRedact(t *testing.T) {
 // TestHostileNames opens a pull request whose file, branch, title and author
 // mean to write something of their own into the bot's words.
 func TestHostileNames(t *testing.T) {
+	t.Parallel() // it mostly waits
 	w := newWorld(t)
 	a, stop := startApp(t, w.config())
 	w.sim.SetWebhook(w.app.ID, "http://"+a.Addr().String()+"/webhook", testSecret)
