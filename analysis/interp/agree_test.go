@@ -69,12 +69,6 @@ def shapes(code, shapes, ids):
     return "-"
 `
 
-// installed is the version of PyTorch that a process runs.
-func installed(t *testing.T, p *torchrun.Process) string {
-	t.Helper()
-	return strings.Trim(p.Run(t, torchrun.Snippet{Call: "torch.__version__"})[0].Value, `'"`)
-}
-
 // usable keeps the templates that run in float32, by op.
 func usable(t *testing.T, facts *torch.Table, ps ...*torchrun.Process) [][]template {
 	var all []template
@@ -160,7 +154,7 @@ func TestAgreesWithTorch(t *testing.T) {
 		programs, _ = strconv.Atoi(s)
 	}
 	workers := []*torchrun.Process{torchrun.Start(t), torchrun.Start(t)}
-	version := installed(t, workers[0])
+	version := workers[0].Torch
 	templates := usable(t, torch.At(version), workers...)
 	var (
 		mu                                                    sync.Mutex

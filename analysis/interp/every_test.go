@@ -42,7 +42,7 @@ func TestEveryOp(t *testing.T) {
 		t.Skip("slow: set TORCH_EACH=1")
 	}
 	p := torchrun.Start(t)
-	version := installed(t, p)
+	version := p.Torch
 	names := []string{"float32", "float64", "bfloat16", "float16", "int64", "bool", "int32", "uint8"}
 	total, agree := 0, 0
 	type fault struct {

@@ -1,7 +1,8 @@
 // Package torch knows what PyTorch's and NumPy's functions do to dtypes. The
-// facts are data measured by running PyTorch (gen/), embedded and versioned;
-// what could not be measured stands in one file of overrides with its source on
-// every line.
+// facts are data measured by running PyTorch (gen/), embedded, a [Table] for each
+// release that was measured; what could not be measured stands in one file of
+// overrides with its source on every line. [At] gives the facts of a version,
+// [All] what the measured ones say together and where they differ.
 //
 // It holds no rule, does not evaluate code, and says nothing about shapes but
 // the rank classes that promotion needs.

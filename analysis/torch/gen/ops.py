@@ -57,7 +57,7 @@ PROM = {(a, b): CODE[torch.promote_types(DT[a], DT[b])] for a in DT for b in DT}
 MIX = re.compile(
     r"same (d)?type|scalar type|to have the same dtype|mixed dtype|same dtype|data ?type|"
     r"dtype|must (have|be).*type|expected .* but (got|found)|type mismatch|can't be cast", re.I)
-SURELY_MIX = re.compile(r"promoting not supported|same (d)?type|same dtype|have the same|scalar type|mixed dtype|can't be cast|be the same|match", re.I)
+SURELY_MIX = re.compile(r"same (d)?type|same dtype|have the same|scalar type|mixed dtype|can't be cast|be the same|match", re.I)
 NI = re.compile(
     r"not implemented for|not implemented on|Low precision dtypes not supported|"
     r"unsupported (scalar)?\s*d?type|not supported for|does(n't| not) support|"
@@ -565,7 +565,7 @@ def policy(plain, cast, mixed):
         return "w" if any(p != c and not bad(c) for p, c in mixed) else "-"
     if "bf16" in qf.split("|") and qb == qf:
         return "l"
-    if qf == pf and ("f32" in qb.split("|") or bad(pb) and qb == pf):  # fft has no kernel for halves: the cast gives it one
+    if qf == pf and "f32" in qb.split("|"):
         return "f"
     return "-"
 
@@ -738,7 +738,7 @@ def measure(ns, n, kind):
         c = "".join(sorted(set(o["class"])))
         z = "".join(sorted(set(o["zero"])))
         # The calls disagree: the dtypes alone do not decide.
-        if c == "M" and all(p == o["pairs"][0] for p in o["pairs"]) and not any("|" in v for v in o["pairs"][0]):  # by the pair of dtypes alone
+        if c == "M" and all(p == o["pairs"][0] for p in o["pairs"]):  # by the pair of dtypes alone
             o["scalar"].add("=" + ",".join("!" if v.startswith("E:") else v for v in o["pairs"][0]))
         c, z = (x if len(x) == 1 else "M" if x else "-" for x in (c, z))
         msg = sorted(set(o["msg"]), key=lambda m: (-o["msg"].count(m), m))  # the most frequent first
