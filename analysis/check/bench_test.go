@@ -2,6 +2,7 @@ package check
 
 import (
 	"context"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -98,4 +99,46 @@ func BenchmarkCheckTree(b *testing.B) {
 		}
 	})
 	b.ReportMetric(float64(findings), "findings")
+}
+
+// BenchmarkCheckLines checks more and more lines on one core. The time of one
+// line is to stay the same.
+func BenchmarkCheckLines(b *testing.B) {
+	files, _ := treeFiles(b)
+	for _, want := range []int{1_000, 10_000, 100_000, 1_000_000} {
+		b.Run(fmt.Sprint(want), func(b *testing.B) {
+			var some []analysis.File
+			lines := 0
+			step := max(1, len(files)*want/380_000)
+			for i := 0; lines < want; i++ {
+				f := files[(i*len(files)/min(step, len(files))+i/len(files))%len(files)] // from all over the tree
+				f.Path = fmt.Sprintf("%d/%s", i, f.Path)
+				lines += strings.Count(f.Source, "\n")
+				some = append(some, f)
+			}
+			measure(b, lines, func() { Run(context.Background(), some, Options{}) })
+		})
+	}
+}
+
+// BenchmarkCheckLongFile checks one file of 20,000 lines on one core.
+func BenchmarkCheckLongFile(b *testing.B) {
+	files, _ := treeFiles(b)
+	var text strings.Builder
+	lines := 0
+	for _, f := range files {
+		if strings.Contains(f.Source, "from __future__") {
+			continue
+		}
+		text.WriteString(f.Source + "\n")
+		if lines = strings.Count(text.String(), "\n"); lines >= 20_000 {
+			break
+		}
+	}
+	one := []analysis.File{{Path: "long.py", Source: text.String(), Whole: true}}
+	measure(b, lines, func() {
+		if r := Run(context.Background(), one, Options{}); r.Files != 1 {
+			b.Errorf("skipped: %v", r.Skipped)
+		}
+	})
 }

@@ -24,9 +24,14 @@ func Inspect(n Node, f func(Node) bool) {
 	if n == nil || !f(n) {
 		return
 	}
-	for c := range Children(n) {
-		Inspect(c, f)
+	w := walker{} // one for the whole tree
+	w.yield = func(c Node) bool {
+		if f(c) {
+			w.children(c)
+		}
+		return true
 	}
+	w.children(n)
 }
 
 // Inspect calls f for every node of the file, see the function Inspect.

@@ -54,16 +54,14 @@ existing time step that is cast.
 // own calls f for the expressions of a statement itself, not for those of the
 // statements inside it.
 func own(s python.Stmt, f func(python.Node)) {
-	for c := range python.Children(s) {
-		python.Inspect(c, func(n python.Node) bool {
-			switch n.(type) {
-			case python.Stmt, *python.Handler, *python.Case:
-				return false
-			}
-			f(n)
-			return true
-		})
-	}
+	python.Inspect(s, func(n python.Node) bool {
+		switch n.(type) {
+		case python.Stmt, *python.Handler, *python.Case:
+			return n == python.Node(s)
+		}
+		f(n)
+		return true
+	})
 }
 
 // integersTo is the largest n up to which a half dtype holds every integer.
