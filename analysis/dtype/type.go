@@ -311,6 +311,15 @@ func (t Type) Strings() []string {
 	return out
 }
 
+// Promotes returns what is promoted where the only alternative is a promotion, as
+// String prints it: "of:x", "default", "float32". It is nil otherwise.
+func (t Type) Promotes() []string {
+	if len(t.alts) != 1 || !t.Promoted() {
+		return nil
+	}
+	return t.alts[0].parts()
+}
+
 // A Relation is what is known of two dtypes.
 type Relation uint8
 
@@ -397,7 +406,15 @@ func (a alt) String() string {
 	if a.unknown {
 		return "unknown"
 	}
-	var parts []string
+	parts := a.parts()
+	if len(parts) == 1 {
+		return parts[0]
+	}
+	return "promote(" + strings.Join(parts, ",") + ")"
+}
+
+// parts are what the alternative promotes.
+func (a alt) parts() (parts []string) {
 	for _, r := range a.roots {
 		parts = append(parts, "of:"+r.Name)
 	}
@@ -407,10 +424,7 @@ func (a alt) String() string {
 	if a.exact != None {
 		parts = append(parts, a.exact.String())
 	}
-	if len(parts) == 1 {
-		return parts[0]
-	}
-	return "promote(" + strings.Join(parts, ",") + ")"
+	return parts
 }
 
 // promoteAlt promotes two alternatives of whatever category. A part of a lower

@@ -1,6 +1,10 @@
 package interp
 
-import "github.com/dtypebot/dtypebot/analysis/python"
+import (
+	"strings"
+
+	"github.com/dtypebot/dtypebot/analysis/python"
+)
 
 var kindNames = [...]string{
 	KindUnknown: "unknown", KindOpen: "open", KindTensor: "tensor", KindArray: "array", KindNumPy: "numpy", KindNumber: "number", KindString: "string",
@@ -47,11 +51,14 @@ func (v *Value) source() *Value {
 }
 
 func (v *Value) step() string {
-	dt := v.Tensor().DType.String()
+	dt := strings.Join(v.Tensor().DType.Strings(), " or ")
 	switch v.How {
 	case HowParam:
 		return "parameter " + v.Op
 	case HowAttr:
+		if r, ok := v.Tensor().DType.Root(); ok && v.Op == "" {
+			return "attribute " + r.Name
+		}
 		if v.Op == "" {
 			return "attribute"
 		}
@@ -59,10 +66,16 @@ func (v *Value) step() string {
 	case HowCreate:
 		return v.Op + " makes " + dt
 	case HowKeep:
+		if v.Op == "[]" {
+			return "an index keeps " + dt
+		}
 		return v.Op + " keeps " + dt
 	case HowCast:
 		return v.Op + " casts to " + dt
 	case HowPromote:
+		if parts := v.DType.Promotes(); len(parts) > 1 {
+			return v.Op + " promotes " + strings.Join(parts, " with ")
+		}
 		return v.Op + " promotes to " + dt
 	case HowCall:
 		return v.Op + " returns " + dt

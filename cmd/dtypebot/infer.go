@@ -1,13 +1,13 @@
 package main
 
 import (
+	"bufio"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -31,9 +31,13 @@ torch.get_default_dtype(), "promote(…)" for the promotion of several, or
 that they would have as a tensor. What is no tensor, array, number, dtype or
 module has none.
 
+As text, the values stand under the lines of the source that assign them, each
+with up to three steps of how it came about, the last step first.
+
 Statements behind one that certainly raises are not listed. What is refused
-"certain"ly is refused whenever it is reached, what is "likely" refused depends
-on the path or on a kernel that the CPU of the measured version lacks.
+"certain"ly ("stops here") is refused whenever it is reached, what is "likely"
+refused ("may stop here") depends on the path or on a kernel that the CPU of the
+measured version lacks.
 
 With --unknown-share it takes any number of files and prints how much it knows:
 of the operands that are or may be tensors, at matrix products and PyTorch's
@@ -78,7 +82,7 @@ the dtype of a definition ("of:NAME"), or are unknown, and why.`,
 				enc.SetIndent("", " ")
 				return enc.Encode(known)
 			}
-			return known.text(cmd.OutOrStdout())
+			return known.text(cmd.OutOrStdout(), tree)
 		},
 	}
 	cmd.Flags().StringVar(&format, "format", format, "text or json")
@@ -150,35 +154,85 @@ func inferred(path string, facts *interp.Facts) inference {
 	return out
 }
 
-// text prints a table of the values and the raises together, by line.
-func (in inference) text(w io.Writer) error {
-	tw := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
-	fmt.Fprintln(tw, "LINE\tSCOPE\tNAME\tKIND\tDTYPE\tRANK\tSTORY")
+// text prints the values and the raises under the lines of the source that they
+// belong to, by function.
+func (in inference) text(w io.Writer, tree *python.File) error {
+	p := inferencePrinter{w: bufio.NewWriter(w), tree: tree, width: len(fmt.Sprint(tree.LineCount()))}
 	values, raises := in.Values, in.Raises
-	scope := func(s string) string {
-		if s == "" {
-			return "-"
-		}
-		return s
-	}
 	for len(values)+len(raises) > 0 {
-		if len(values) == 0 || len(raises) > 0 && raises[0].Line <= values[0].Line {
-			r := raises[0]
+		if len(values) == 0 || len(raises) > 0 && raises[0].Line < values[0].Line {
+			p.raise(raises[0])
 			raises = raises[1:]
-			fmt.Fprintf(tw, "%d\t%s\t!\traises\t%s\t\t%s\n", r.Line, scope(r.Scope), r.Certainty, r.Text)
 			continue
 		}
-		v := values[0]
+		p.value(values[0])
 		values = values[1:]
-		steps := make([]string, len(v.Story))
-		for i, s := range v.Story {
-			steps[i] = fmt.Sprintf("%s (line %d)", s.Text, s.Line)
-		}
-		dtypes := strings.Join(v.Dtypes, "|")
-		if dtypes == "" {
-			dtypes = "-"
-		}
-		fmt.Fprintf(tw, "%d\t%s\t%s\t%s\t%s\t%s\t%s\n", v.Line, scope(v.Scope), v.Name, v.Kind, dtypes, v.Rank, strings.Join(steps, " < "))
 	}
-	return tw.Flush()
+	if p.last == 0 {
+		fmt.Fprintln(p.w, "nothing is assigned")
+	}
+	return p.w.Flush()
+}
+
+// inferencePrinter prints what belongs to one line below that line.
+type inferencePrinter struct {
+	w     *bufio.Writer
+	tree  *python.File
+	width int // of line numbers
+	scope string
+	last  int // the line printed last
+}
+
+// line prints a line of the source, and the name of its function where that
+// changes.
+func (p *inferencePrinter) line(n int, scope string) {
+	if n == p.last && scope == p.scope {
+		return
+	}
+	if scope != p.scope || p.last == 0 {
+		if p.last != 0 {
+			fmt.Fprintln(p.w)
+		}
+		if scope != "" {
+			fmt.Fprintf(p.w, "%s\n", scope)
+		} else if p.last != 0 {
+			fmt.Fprintf(p.w, "module\n")
+		}
+	}
+	p.last, p.scope = n, scope
+	fmt.Fprintf(p.w, "%*d │ %s\n", p.width, n, strings.TrimRight(p.tree.Text(p.tree.LineSpan(n)), "\r\n"))
+}
+
+func (p *inferencePrinter) value(v inferredValue) {
+	p.line(v.Line, v.Scope)
+	text := v.Kind
+	switch {
+	case v.Kind == "unknown":
+	case len(v.Dtypes) > 0:
+		text += " " + strings.Join(v.Dtypes, " or ")
+	}
+	switch v.Rank {
+	case "0":
+		if v.Kind == "tensor" {
+			text += ", 0-dim"
+		}
+	case "1+":
+		text += ", with dimensions"
+	}
+	fmt.Fprintf(p.w, "%*s ╰ %s: %s\n", p.width, "", v.Name, text)
+	for i, s := range v.Story {
+		if i == 0 && s.Line == v.Line && len(v.Story) == 1 && strings.HasPrefix(s.Text, "parameter ") {
+			continue // the line says so
+		}
+		fmt.Fprintf(p.w, "%*s     line %d: %s\n", p.width, "", s.Line, s.Text)
+	}
+}
+
+func (p *inferencePrinter) raise(r inferredRaise) {
+	p.line(r.Line, r.Scope)
+	word := "stops here"
+	if r.Certainty != "certain" {
+		word = "may stop here"
+	}
+	fmt.Fprintf(p.w, "%*s ✗ PyTorch %s: %s\n", p.width, "", word, r.Text)
 }
