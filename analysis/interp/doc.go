@@ -14,7 +14,15 @@
 // An open value is a parameter, an attribute or the result of a call of which
 // nothing is known. It carries a root and becomes a tensor of that root's dtype
 // when it is used as one. There is one root per definition, the same in every
-// round of a loop: `x @ x.T` has equal dtypes although nobody knows which.
+// round of a loop: `x @ x.T` has equal dtypes although nobody knows which. A name
+// that the file does not bind, an attribute or an item of what is unknown is one
+// definition as well. Unknown is left for what has different kinds on different
+// paths, changes in every round of a loop, or has more alternatives than a type
+// holds; Facts.Uses counts the operands of which that is so, and tells why.
+//
+// Where a tensor and a Python number meet, the value is a tensor that may be a
+// number, and an operator gives both results. Annotations are promises: of a
+// tensor, of a dtype (jaxtyping, torch.LongTensor), of a number.
 //
 // # Frames
 //
@@ -33,15 +41,22 @@
 // annotation or a default may say more. A call takes the summary's result and
 // substitutes the arguments' dtypes for the roots. So operations inside a
 // function are judged for any caller, and a caller sees what the function makes
-// of its arguments. A call whose arguments are known without any root is also
-// evaluated with these, at most 4 deep and 16 times by function, since a summary
-// cannot say what a branch on a dtype makes of them. A recursive call, a
-// generator, a coroutine and a Triton kernel give an open value.
+// of its arguments. A recursive call, a generator, a coroutine and a Triton kernel
+// give an open value.
 //
 // A call whose arguments are known without any root is evaluated with them, at
 // most four calls deep and sixteen times a function, under the caller's autocast
-// region; an instance made in sight has what its __init__ left. Such an
-// evaluation records nothing but what the call gives and that it raises.
+// region; an instance made in sight has what its __init__ left. A small function
+// (six statements, no loops) and a lambda are evaluated with any arguments, at
+// most 64 times, since a summary cannot say what their branches make of None, of
+// a kind or of a dtype. Such an evaluation records nothing but what the call gives
+// and that it raises.
+//
+// # The default dtype
+//
+// A statement of the module that sets it, and a context manager with "default"
+// and "dtype" in its name, hold for what follows. A function that sets it makes
+// it unknown in the whole file.
 //
 // # Measured operations
 //
