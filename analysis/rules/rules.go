@@ -33,6 +33,7 @@ func All() []*analysis.Rule {
 		dtypeStoredAsNone,
 		factoryWithoutDType,
 		floatAsDType,
+		freshModuleOnInput,
 		functionWithoutCustomFwd,
 		halfInputWithoutAutocast,
 		hardCodedHalf,

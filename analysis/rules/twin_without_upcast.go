@@ -7,6 +7,7 @@ import (
 
 	"github.com/dtypebot/dtypebot/analysis"
 	"github.com/dtypebot/dtypebot/analysis/dtype"
+	"github.com/dtypebot/dtypebot/analysis/interp"
 	"github.com/dtypebot/dtypebot/analysis/python"
 )
 
@@ -19,8 +20,10 @@ Two methods, two branches or two statements compute the same thing, and only one
 of them casts up first. In half precision the other overflows or rounds, and the
 results of the two do not go together.
 
-Evidence: one of three (likely). A call on an attribute of self stands in two
-methods of a class, equal but for .float(). Of three statements or more that
+Evidence: one of four (likely). A call on an attribute of self stands in two
+methods of a class, equal but for .float(). A matrix product stands in two
+methods, equal but for self., and in one alone its operands were cast to
+float32. Of three statements or more that
 differ in the first part of a name only, two names are cast to float32 before
 and one is not. In a chain of conditions, two branches or more compute from
 a.float() and b.float(), and one subtracts b from a as they come.
@@ -32,6 +35,7 @@ that do not compute, and where both values are used in one place to be compared.
 `,
 	Run: func(p *analysis.Pass) {
 		methodTwins(p)
+		productTwins(p)
 		functions(p, func(d *python.FuncDef, _ []python.Node) {
 			variableTwins(p, d)
 			inBody(d, func(s python.Stmt, around []python.Node) {
@@ -93,6 +97,50 @@ func methodTwins(p *analysis.Pass) {
 					code(scopeOf(p, other.call)), attr, p.Tree.Line(other.call.Pos().Start)))
 		}
 	}
+}
+
+// productTwins compares the matrix products in the methods of each class.
+func productTwins(p *analysis.Pass) {
+	exact := map[string]*interp.Op{} // products of values that were cast to float32
+	var others []*interp.Op
+	key := func(op *interp.Op) string {
+		return op.Scope.Class.Name + " " + strings.ReplaceAll(squeeze(p.Tree.Text(op.Node.Pos())), "self.", "")
+	}
+	for _, op := range p.Facts.Ops {
+		if op.Kind != interp.OpRefuses || op.Scope == nil || op.Scope.Class == nil || len(op.Operands) != 2 {
+			continue
+		}
+		a, b := op.Operands[0].Value, op.Operands[1].Value
+		switch {
+		case castUp(a) || castUp(b): // the other one has to be float32 too
+			exact[key(op)] = op
+		case followsDType(a) && followsDType(b):
+			others = append(others, op)
+		}
+	}
+	for _, op := range others {
+		twin := exact[key(op)]
+		if twin == nil || twin.Scope == op.Scope {
+			continue
+		}
+		reportTwin(p, op.Node, []python.Expr{op.Operands[0].Expr, op.Operands[1].Expr}, twin.Node,
+			fmt.Sprintf("%s computes the same product from float32 (line %d), this one in the dtype its operands were cast to: in half precision the two differ, and what one does the other does not undo.",
+				code(scopeOf(p, twin.Node)), p.Tree.Line(twin.Node.Pos().Start)))
+	}
+}
+
+// castUp reports whether a value was cast to float32.
+func castUp(v *interp.Value) bool {
+	o := origin(v)
+	d, ok := o.DType.Exact()
+	return ok && d == dtype.Float32 && o.How == interp.HowCast
+}
+
+// followsDType reports whether a value was cast to a dtype that is not known.
+func followsDType(v *interp.Value) bool {
+	o := origin(v)
+	_, ok := tensorRoot(o)
+	return ok && o.How == interp.HowCast
 }
 
 // classAround is the innermost class around a statement and its method there.
