@@ -133,6 +133,11 @@ func override(t *Table) {
 			}
 		}
 	}
+	// Source: torch.nn.functional.prelu is torch.prelu (pytorch.org/docs/1.13); only
+	// the first has samples that vary one operand.
+	if p, f := t.ops["torch.prelu"], t.ops["torch.nn.functional.prelu"]; p != nil && f != nil {
+		p.Operands = f.Operands
+	}
 	t.factories["torch.normal"] = normal(t.release)
 	// Source: pytorch.org/docs/1.13, Shape of Flatten and Unfold: at least one
 	// dimension stays.

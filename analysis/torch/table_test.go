@@ -108,6 +108,9 @@ func TestReleases(t *testing.T) {
 	if n := len(Differing()); n < 20 || n > 120 {
 		t.Errorf("%d ops differ between the releases: %q", n, Differing())
 	}
+	if p, _ := At("1.13").Lookup("torch.prelu"); p.Operand("weight").Pairs[[2]dtype.DType{dtype.BFloat16, dtype.Float32}] != dtype.BFloat16 {
+		t.Errorf("prelu of bfloat16 with float32 weights: %+v", p.Operands)
+	}
 	norm, _ := At("2.15").Lookup("torch.nn.functional.layer_norm")
 	if d := norm.Operand("input").Pairs[[2]dtype.DType{dtype.Float32, dtype.BFloat16}]; d != dtype.BFloat16 {
 		t.Errorf("layer_norm of bfloat16 with float32 weights gives %s", d)
