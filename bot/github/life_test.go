@@ -145,7 +145,7 @@ func (l *life) run() bool {
 	l.draft = l.random.IntN(6) == 0
 	l.pull = l.openPull(githubsim.OpenPullOptions{Title: "Life", Head: l.branch, Draft: l.draft, Author: "p0"})
 	l.settle("opened")
-	for range 14 {
+	for range 20 {
 		if l.failed {
 			break
 		}
@@ -216,17 +216,26 @@ func (l *life) change() string {
 			marks = append(marks, i)
 		}
 	}
-	switch k := l.random.IntN(12); {
-	case k < 4 || len(marks) == 0 && k < 9:
+	var right []int
+	for i, line := range lines {
+		if strings.Contains(line, "right") {
+			right = append(right, i)
+		}
+	}
+	switch k := l.random.IntN(16); {
+	case k >= 12 && len(right) > 0: // a mistake comes back
+		i := right[l.random.IntN(len(right))]
+		l.lines[path] = slices.Clone(lines)
+		l.lines[path][i] = strings.Replace(lines[i], "right", "MIX", 1)
+		return "back: " + l.lines[path][i]
+	case k >= 12 && len(marks) > 0:
+		return l.mend(path, marks[l.random.IntN(len(marks))])
+	case k < 3 || len(marks) == 0:
 		l.mistakes++
 		l.lines[path] = slices.Insert(slices.Clone(lines), at, fmt.Sprintf("x = MIX %d", l.mistakes))
 		return fmt.Sprintf("mistake %d in %s:%d", l.mistakes, path, at+1)
 	case k < 6: // mended
-		i := marks[l.random.IntN(len(marks))]
-		was := lines[i]
-		l.lines[path] = slices.Clone(lines)
-		l.lines[path][i] = strings.Replace(was, "MIX", "right", 1)
-		return "mended " + was
+		return l.mend(path, marks[l.random.IntN(len(marks))])
 	case k < 7: // moved
 		i := marks[l.random.IntN(len(marks))]
 		was := lines[i]
@@ -254,6 +263,13 @@ func (l *life) change() string {
 		l.lines[path] = slices.Insert(slices.Clone(lines), at, fmt.Sprint("pad = 'more'"))
 		return fmt.Sprintf("a line more in %s:%d", path, at+1)
 	}
+}
+
+func (l *life) mend(path string, line int) string {
+	was := l.lines[path][line]
+	l.lines[path] = slices.Clone(l.lines[path])
+	l.lines[path][line] = strings.Replace(was, "MIX", "right", 1)
+	return "mended " + was
 }
 
 // edit changes the text and pushes it.
@@ -304,8 +320,8 @@ func (l *life) step() {
 	ctx := l.t.Context()
 	what := ""
 	quiet := true // GitHub sends no webhook of it, so another event must follow
-	switch k := l.random.IntN(26); k {
-	case 0, 1, 2, 3, 4:
+	switch k := l.random.IntN(34); k {
+	case 0, 1, 2, 3, 4, 26, 27, 28, 29:
 		what, quiet = "push: "+l.edit(), false
 	case 5:
 		what = "amend: " + l.change()
@@ -319,7 +335,7 @@ func (l *life) step() {
 	case 7:
 		l.commit("", map[string]string{l.dir + "/other.py": fmt.Sprintf("o = %d\n", l.random.IntN(1000))})
 		what = "the base moves"
-	case 8, 9:
+	case 8, 9, 30, 31:
 		if th, ok := l.some(); ok {
 			c := th.Comments[0]
 			text := fmt.Sprintf("words %d", l.random.IntN(1000))
@@ -331,7 +347,7 @@ func (l *life) step() {
 			}
 			what = fmt.Sprintf("reply under %d", c.ID)
 		}
-	case 10, 11:
+	case 10, 11, 33:
 		if th, ok := l.some(); ok {
 			must(l.t, l.ResolveThread(ctx, owner, name, l.pull, th.Comments[0].ID, l.person()))
 			what, quiet = fmt.Sprintf("resolve %d", th.Comments[0].ID), th.Resolved
@@ -351,7 +367,7 @@ func (l *life) step() {
 			l.votes[id][who] = true
 			what = fmt.Sprintf("thumbs-down of %s for %d", who, id)
 		}
-	case 15:
+	case 15, 32:
 		if th, ok := l.some(); ok {
 			must(l.t, l.React(owner, name, l.pull, th.Comments[0].ID, l.person(), "heart"))
 			what = fmt.Sprintf("heart for %d", th.Comments[0].ID)
