@@ -431,7 +431,7 @@ func (a *app) review(ctx context.Context, job bot.Job) error {
 	a.log.Info(what, "pull", job.String(), "delivery", job.Delivery, "comments", len(posted.Comments), "refused", len(posted.Refused),
 		"check run", posted.CheckRun, "calls", len(posted.Calls), "took", time.Since(start).Round(time.Millisecond),
 		"since accepted", time.Since(job.Accepted).Round(time.Millisecond))
-	if a.config.Reviewed != nil {
+	if a.config.Reviewed != nil && (job.Command == nil || len(posted.Calls) > 0) { // other commands look at nothing
 		a.config.Reviewed(job, posted)
 	}
 	return nil
