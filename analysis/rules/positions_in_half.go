@@ -33,8 +33,9 @@ takes their sine and cosine, and the caller gives it its activation's dtype.
 Fix: create it with dtype=torch.float32 and cast what is computed from it. It is
 no one-click change where the numbers meet the activation or are returned.
 
-Silent for short literal lengths, for fractions, for integer dtypes, and for an
-existing time step that is cast.
+Silent for short literal lengths, for fractions, for integer dtypes, for an
+existing time step that is cast, and for a buffer's dtype in a branch of a
+setting about precision.
 `,
 	Run: func(p *analysis.Pass) {
 		statements(p, func(s python.Stmt, around []python.Node) {
@@ -43,7 +44,7 @@ existing time step that is cast.
 			}
 			own(s, func(n python.Node) {
 				if call, ok := n.(*python.Call); ok {
-					positions(p, call)
+					positions(p, call, around)
 				}
 			})
 		})
@@ -73,7 +74,7 @@ func integersTo(d dtype.DType) int {
 }
 
 // positions looks at one call of arange or linspace.
-func positions(p *analysis.Pass, call *python.Call) {
+func positions(p *analysis.Pass, call *python.Call, around []python.Node) {
 	v := p.Facts.Values[call]
 	if v == nil || v.Kind != interp.KindTensor || v.How != interp.HowCreate || v.Make == nil || v.Make.Call != call || !v.Make.DType {
 		return
@@ -119,7 +120,7 @@ func positions(p *analysis.Pass, call *python.Call) {
 			return
 		}
 		of := p.Facts.Values[at.X]
-		if bufferPositions(p, call, dt, end, of) {
+		if !precisionAround(p, around) && bufferPositions(p, call, dt, end, of) {
 			return
 		}
 		if of == nil || origin(of).How != interp.HowParam || len(v.DType.Roots()) == 0 || v.DType.Widened() || len(v.DType.Alternatives()) > 1 {

@@ -168,12 +168,6 @@ func reportTwin(p *analysis.Pass, at python.Node, uncast []python.Expr, other py
 	})
 }
 
-// A gathered statement computes something from one variable of a family.
-type computed struct {
-	stmt  *python.Assign
-	first string // what tells the variable from its family: "new" of new_logits
-}
-
 // variableTwins compares statements of a function that are equal but for the
 // first part of the names of variables.
 func variableTwins(p *analysis.Pass, d *python.FuncDef) {
