@@ -605,6 +605,7 @@ func (l *life) threads(v githubsim.PullView, found map[string][]mistake) (open, 
 		case !l.spent[c.ID] && (th.Resolved && th.ResolvedBy != l.app.Login || l.agreed[c.ID]):
 			dismissed[fp]++
 		case !th.Resolved && !told:
+			delete(l.spent, c.ID) // the App opened it again: it stands for its mistake
 			open[fp]++
 			at := fmt.Sprint(fp, " ", th.Line)
 			if seen[at] && th.Line > 0 && !l.vague[fp] {
