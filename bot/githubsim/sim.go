@@ -40,7 +40,7 @@ type Options struct {
 // Limits are numbers that GitHub fixes; a test may want smaller ones. A zero
 // stands for GitHub's.
 type Limits struct {
-	Core       int // requests per hour and installation: 5,000
+	Core       int // requests per hour and installation, and of the App itself: 5,000
 	Files      int // files of a pull request that are listed: 3,000
 	PatchLines int // lines of one file's patch: 20,000
 	PatchBytes int // bytes of one file's patch: 500 KB
@@ -624,7 +624,7 @@ func (s *Sim) rateOf(c *call) *rate {
 	case c.caller.install != nil:
 		key, limit = fmt.Sprintf("installation %d", c.caller.install.id), s.opts.Limits.Core
 	case c.caller.app != nil:
-		key, limit = fmt.Sprintf("app %d", c.caller.app.id), 5000
+		key, limit = fmt.Sprintf("app %d", c.caller.app.id), s.opts.Limits.Core
 	}
 	if c.route.pattern == "/graphql" {
 		key, limit = key+" graphql", s.opts.Limits.Core

@@ -399,7 +399,8 @@ func TestRandomKills(t *testing.T) {
 	const pulls = 8
 	// The simulator is slower than this only when the machine is very busy.
 	const settled = 4 * time.Second
-	w := newWorld(t)
+	// So many starts use up an hour's requests.
+	w := newWorldWith(t, githubsim.Options{Limits: githubsim.Limits{Core: 1 << 30}})
 	dir := t.TempDir()
 	p := w.start(victim{Dir: dir, Workers: 4, Settle: settled})
 	l := &load{w: w, numbers: w.openMany(pulls)}
