@@ -60,14 +60,14 @@ func drive(t *testing.T, w *world, c *clock, span time.Duration, work func(bot.J
 	job := w.job("pull_request.edited")
 	for end := c.now().Add(span); c.now().Before(end); {
 		if d := w.client.Admit(job, 0); d > 0 {
-			_ = c.sleep(nil, d) // it never fails
+			_ = c.sleep(t.Context(), d) // it never fails
 			continue
 		}
 		err := work(job)
 		retry, limited := errors.AsType[bot.Retry](err)
 		switch {
 		case limited && retry.Whole:
-			_ = c.sleep(nil, retry.After)
+			_ = c.sleep(t.Context(), retry.After)
 		case err != nil:
 			t.Fatal(err)
 		default:
@@ -149,7 +149,7 @@ func TestShare(t *testing.T) {
 	snapshot, err := w.client.Snapshot(t.Context(), w.job("pull_request.edited"))
 	must(t, err)
 	posted := 0
-	for end := c.now().Add(2 * time.Minute); c.now().Before(end); _ = c.sleep(nil, time.Second) {
+	for end := c.now().Add(2 * time.Minute); c.now().Before(end); _ = c.sleep(t.Context(), time.Second) {
 		for _, app := range apps {
 			if app.Admit(w.job("pull_request.edited"), 0) > 0 {
 				continue
@@ -235,7 +235,7 @@ func TestSilence(t *testing.T) {
 			if calls := w.Calls(); len(calls) > 0 {
 				t.Errorf("calls against GitHub's word: %v", calls)
 			}
-			_ = c.sleep(nil, 2*time.Minute)
+			_ = c.sleep(t.Context(), 2*time.Minute)
 			if d := w.client.Admit(job, 0); d != 0 {
 				t.Errorf("waits %s more", d)
 			}
