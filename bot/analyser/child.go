@@ -173,6 +173,8 @@ func merge(parts []answer) answer {
 			r.Raises[path] = keys
 		}
 		r.Notes = append(r.Notes, part.Report.Notes...)
+		r.Unifiers = append(r.Unifiers, part.Report.Unifiers...)
+		r.Surveys = append(r.Surveys, part.Report.Surveys...)
 		r.Signs.Half = append(r.Signs.Half, part.Report.Signs.Half...)
 		r.Signs.Double = append(r.Signs.Double, part.Report.Signs.Double...)
 		p.Comments = append(p.Comments, part.Plan.Comments...)

@@ -371,6 +371,8 @@ func (a *App) newInstallation(id int64) *installation {
 	apps := ghinstallation.NewAppsTransportFromPrivateKey(&granting{next: a.base, granted: func(may map[string]string) { inst.may.Store(&may) }}, a.id, a.key)
 	transport := ghinstallation.NewFromAppsTransport(apps, id)
 	transport.BaseURL = strings.TrimSuffix(a.api.String(), "/")
+	// Without options it sends null, which GitHub's description does not allow.
+	transport.InstallationTokenOptions = &github.InstallationTokenOptions{}
 	var round http.RoundTripper = transport
 	if a.limiter != nil {
 		round = &metered{next: transport, limiter: a.limiter, installation: id, graphql: a.graphql}

@@ -824,29 +824,29 @@ func (s *Sim) commitJSON(r *repository, info commitInfo) obj {
 	}
 }
 
+// commitTails are the endpoints behind a commit, by the ends of their paths.
+var commitTails = []struct {
+	suffix, name, permission string
+	handle                   func(*Sim, *call, string) reply
+}{
+	{"/check-runs", "/repos/{owner}/{repo}/commits/{ref}/check-runs", "checks", (*Sim).listCheckRuns},
+	{"/check-suites", "/repos/{owner}/{repo}/commits/{ref}/check-suites", "checks", (*Sim).listCheckSuites},
+	{"/pulls", "/repos/{owner}/{repo}/commits/{commit_sha}/pulls", "pull_requests", (*Sim).pullsOfCommit},
+}
+
 // commitsTree answers everything below /commits/, since a ref may hold slashes.
 func (s *Sim) commitsTree(c *call) reply {
 	rest := c.path("rest")
-	for _, tail := range []struct {
-		suffix, permission string
-		handle             func(*call, string) reply
-	}{
-		{"/check-runs", "checks", s.listCheckRuns},
-		{"/check-suites", "checks", s.listCheckSuites},
-		{"/pulls", "pull_requests", s.pullsOfCommit},
-	} {
+	for _, tail := range commitTails {
 		if ref, found := strings.CutSuffix(rest, tail.suffix); found {
 			narrower := *c.route
 			narrower.permission = tail.permission
-			narrower.name += tail.suffix // as Calls shows it
-			if tail.suffix == "/pulls" {
-				narrower.name = "/repos/{owner}/{repo}/commits/{commit_sha}/pulls"
-			}
+			narrower.name = tail.name // as Calls shows it
 			c.route = &narrower
 			if rep, stop := s.permit(c); stop {
 				return rep
 			}
-			return tail.handle(c, ref)
+			return tail.handle(s, c, ref)
 		}
 	}
 	sha := c.repo.git.commitSHA(rest)

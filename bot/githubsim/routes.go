@@ -101,6 +101,9 @@ func Routes() []string {
 			list = append(list, name)
 		}
 	}
+	for _, tail := range commitTails {
+		list = append(list, tail.name)
+	}
 	return list
 }
 

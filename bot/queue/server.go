@@ -226,7 +226,16 @@ func (s *Server) Ready(ctx context.Context) error {
 		return errors.New("queue: not connected")
 	}
 	if s.Embedded() {
-		if err := s.health(); err != nil {
+		err := s.health()
+		for try := 0; err != nil && try < 3; try++ { // a stream that is just made or deleted looks like a broken one
+			select {
+			case <-ctx.Done():
+				return fmt.Errorf("queue: %w", err)
+			case <-time.After(50 * time.Millisecond):
+			}
+			err = s.health()
+		}
+		if err != nil {
 			s.suspect(err)
 			return fmt.Errorf("queue: %w", err)
 		}
