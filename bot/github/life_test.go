@@ -26,7 +26,7 @@ import (
 // DTYPEBOT_SEQUENCES=5000 as many as it says, and DTYPEBOT_SEED=N the one that
 // failed.
 func TestLife(t *testing.T) {
-	first, n := uint64(1), 4
+	first, n := uint64(1), 2
 	if os.Getenv("DTYPEBOT_SLOW") == "1" {
 		n = 200
 	}
@@ -260,7 +260,7 @@ func (l *life) change() string {
 		delete(l.lines, path)
 		return "deleted " + path
 	default:
-		l.lines[path] = slices.Insert(slices.Clone(lines), at, fmt.Sprint("pad = 'more'"))
+		l.lines[path] = slices.Insert(slices.Clone(lines), at, "pad = 'more'")
 		return fmt.Sprintf("a line more in %s:%d", path, at+1)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
+	"flag"
 	"fmt"
 	"log/slog"
 	"math/big"
@@ -27,6 +28,15 @@ import (
 	"github.com/dtypebot/dtypebot/bot/queue"
 	"github.com/dtypebot/dtypebot/bot/store"
 )
+
+// TestMain lets more tests run at once than there are processors, as those that
+// may mostly wait; -parallel says otherwise.
+func TestMain(m *testing.M) {
+	if err := flag.Set("test.parallel", "8"); err != nil {
+		panic(err)
+	}
+	os.Exit(m.Run())
+}
 
 // limit is how long a test waits for something that has to happen.
 const limit = 20 * time.Second

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -18,7 +19,13 @@ import (
 
 // TestMain makes the commands of the scripts: dtypebot itself, and checkones,
 // which is dtypebot with one rule that does not change when the catalogue does.
+//
+// Tests that run at once mostly wait, so more of them run than there are
+// processors; -parallel says otherwise.
 func TestMain(m *testing.M) {
+	if err := flag.Set("test.parallel", "8"); err != nil {
+		panic(err)
+	}
 	testscript.Main(m, map[string]func(){
 		"dtypebot": main,
 		"checkones": func() {

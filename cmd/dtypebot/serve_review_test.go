@@ -230,6 +230,7 @@ func TestServeKilledReview(t *testing.T) {
 // TestServeAnswerLost loses GitHub's answer to each writing once, after it took
 // effect: the next try finds what stands, and posts nothing twice.
 func TestServeAnswerLost(t *testing.T) {
+	t.Parallel() // it mostly waits
 	w := newWorld(t)
 	config := w.config()
 	// Whatever delay is asked for after a failure, none is waited.
