@@ -389,6 +389,7 @@ const commitButtons = ".suggestion button.primary"
 
 // TestDemoBrowser goes through both pull requests in Chromium.
 func TestDemoBrowser(t *testing.T) {
+	t.Parallel() // it mostly waits
 	requires(t, "/usr/bin/chromium", "google-chrome", "chromium")
 	d := runDemo(t, demoOptions{})
 	big, small := d.pulls[0], d.pulls[1]
@@ -538,6 +539,7 @@ func contents(t *testing.T, dir string) map[string]string {
 // TestDemoRepo reviews the change of a local repository, commits a suggestion,
 // and finds the repository as it was.
 func TestDemoRepo(t *testing.T) {
+	t.Parallel() // it mostly waits
 	dir := localRepository(t)
 	before := contents(t, dir)
 	d := runDemo(t, demoOptions{Repo: dir, Base: "main"})
@@ -616,6 +618,7 @@ func TestDemoFaults(t *testing.T) {
 // TestDemoAddresses: without a host nobody else is let in; with one that is not
 // this machine's alone, the bot keeps to an address that is.
 func TestDemoAddresses(t *testing.T) {
+	t.Parallel() // it mostly waits
 	requires(t, "git")
 	for addr, public := range map[string]bool{":0": false, "localhost:0": false, "0.0.0.0:0": true} {
 		t.Run(addr, func(t *testing.T) {
@@ -638,6 +641,7 @@ func TestDemoAddresses(t *testing.T) {
 // TestDemoProcess runs the program itself and ends it as Ctrl-C does, and as a
 // terminal does that is closed.
 func TestDemoProcess(t *testing.T) {
+	t.Parallel() // it mostly waits
 	for _, end := range []syscall.Signal{syscall.SIGINT, syscall.SIGHUP} {
 		t.Run(end.String(), func(t *testing.T) { demoProcess(t, end) })
 	}

@@ -537,6 +537,7 @@ func TestServeKilled(t *testing.T) {
 // TestServeProcess runs the program itself: it ends well on SIGTERM, and badly
 // on faults, before it creates anything.
 func TestServeProcess(t *testing.T) {
+	t.Parallel() // it mostly waits
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
