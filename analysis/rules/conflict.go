@@ -116,6 +116,7 @@ type finder struct {
 	pass   *analysis.Pass
 	facts  *interp.Facts
 	scopes map[*interp.Scope]*usage
+	casts  map[*interp.Scope][]castOperand // see castOperands
 }
 
 // floating reports whether a type is floating on all alternatives, as far as

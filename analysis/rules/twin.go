@@ -140,30 +140,24 @@ func (f *finder) sameObject(t *twin) bool {
 	if len(mine) == 0 || dtype.Relate(t.odd.Value.DType, t.keep.Value.DType) != dtype.Apart {
 		return false
 	}
-	for _, op := range f.facts.Ops {
-		if op == t.op || op.Scope != t.op.Scope {
+	for _, c := range f.castOperands(t.op.Scope) {
+		if c.op == t.op || !c.to(t.keep.Value.DType) {
 			continue
 		}
-		for _, o := range op.Operands {
-			cast := castOf(o.Value, t.keep.Value.DType)
-			if cast == nil {
-				continue
-			}
-			c := origin(o.Value)
-			if len(c.From) == 0 {
-				continue
-			}
-			its := attributes(c.From[0], 0)
-			if len(its) != 1 || !slices.ContainsFunc(mine, func(m string) bool { return m != its[0] && parent(m) == parent(its[0]) && parent(m) != "self" }) || !metBy(op, o, t.keep.Value.DType) {
-				continue
-			}
-			ref, ok := reference(f.pass, t.op, t.keep)
-			if !ok {
-				continue
-			}
-			t.cast, t.at, t.to, t.like = cast, f.assigned(t), ".to("+ref+")", code(its[0])+" is cast"
-			return true
+		from := origin(c.operand.Value).From
+		if len(from) == 0 {
+			continue
 		}
+		its := attributes(from[0], 0)
+		if len(its) != 1 || !slices.ContainsFunc(mine, func(m string) bool { return m != its[0] && parent(m) == parent(its[0]) && parent(m) != "self" }) || !metBy(c.op, c.operand, t.keep.Value.DType) {
+			continue
+		}
+		ref, ok := reference(f.pass, t.op, t.keep)
+		if !ok {
+			continue
+		}
+		t.cast, t.at, t.to, t.like = c.cast, f.assigned(t), ".to("+ref+")", code(its[0])+" is cast"
+		return true
 	}
 	return false
 }
@@ -233,31 +227,51 @@ func (f *finder) sameOperation(t *twin) bool {
 	if !ok || t.op.Kind != interp.OpRefuses || dtype.Relate(t.odd.Value.DType, t.keep.Value.DType) != dtype.Apart {
 		return false
 	}
-	for _, op := range f.facts.Ops {
-		if op == t.op || op.Scope != t.op.Scope || op.Name != t.op.Name {
+	for _, c := range f.castOperands(t.op.Scope) {
+		if c.op == t.op || c.op.Name != t.op.Name || !c.to(t.keep.Value.DType) || !metBy(c.op, c.operand, t.keep.Value.DType) {
 			continue
 		}
-		for _, o := range op.Operands {
-			cast := castOf(o.Value, t.keep.Value.DType)
-			if cast == nil || !metBy(op, o, t.keep.Value.DType) {
-				continue
-			}
-			at, ok := cast.Func.(*python.Attribute)
-			if !ok {
-				continue
-			}
-			if other, ok := path(base(at.X)); !ok || other != name {
-				continue
-			}
-			ref, ok := reference(f.pass, t.op, t.keep)
-			if !ok {
-				continue
-			}
-			t.cast, t.at, t.to, t.like = cast, t.odd.Expr, ".to("+ref+")", "the same product casts it"
-			return true
+		at, ok := c.cast.Func.(*python.Attribute)
+		if !ok {
+			continue
 		}
+		if other, ok := path(base(at.X)); !ok || other != name {
+			continue
+		}
+		ref, ok := reference(f.pass, t.op, t.keep)
+		if !ok {
+			continue
+		}
+		t.cast, t.at, t.to, t.like = c.cast, t.odd.Expr, ".to("+ref+")", "the same product casts it"
+		return true
 	}
 	return false
+}
+
+// A castOperand is an operand that a method call casts.
+type castOperand struct {
+	op      *interp.Op
+	operand interp.Operand
+	cast    *python.Call
+}
+
+// to reports whether the cast is to that dtype.
+func (c castOperand) to(t dtype.Type) bool { return tensorType(origin(c.operand.Value)).Equal(t) }
+
+// castOperands lists those of the operations of one scope, in their order. They
+// are found once: a function may have thousands of operations.
+func (f *finder) castOperands(scope *interp.Scope) []castOperand {
+	if f.casts == nil {
+		f.casts = map[*interp.Scope][]castOperand{}
+		for _, op := range f.facts.Ops {
+			for _, o := range op.Operands {
+				if cast := castOf(o.Value, tensorType(origin(o.Value))); cast != nil {
+					f.casts[op.Scope] = append(f.casts[op.Scope], castOperand{op, o, cast})
+				}
+			}
+		}
+	}
+	return f.casts[scope]
 }
 
 // castOf is the call that casts a value to a dtype, nil if the value came by it
