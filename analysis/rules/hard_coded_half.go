@@ -26,8 +26,9 @@ and to a function that is not PyTorch's a half dtype of its own (likely).
 Fix: the name in the place of the dtype.
 
 Silent for float32 beside a half choice, which is how a VAE, a loss or a norm is
-kept exact on purpose, for autocast and quantisation settings, and where the
-cast stands under a condition of its own on dtypes or precision.
+kept exact on purpose, for autocast and quantisation settings, where the cast
+stands under a condition of its own on dtypes or precision, and where the
+function hands on wider dtypes too: it mixes them on purpose.
 `,
 	Run: func(p *analysis.Pass) {
 		functions(p, func(d *python.FuncDef, _ []python.Node) {
@@ -49,6 +50,7 @@ func besideParameter(p *analysis.Pass, d *python.FuncDef) {
 	}
 	var handed *python.Call
 	var fixed []*python.Call
+	mixture := false
 	inBody(d, func(s python.Stmt, around []python.Node) {
 		own(s, func(n python.Node) {
 			call, ok := n.(*python.Call)
@@ -61,12 +63,14 @@ func besideParameter(p *analysis.Pass, d *python.FuncDef) {
 			}
 			if isName(x, "dtype") {
 				handed = call
-			} else if is, _ := dtypeLiteral(p, x); is.Half() && !precisionAround(p, around) {
+			} else if is, ok := dtypeLiteral(p, x); is.Half() && !precisionAround(p, around) {
 				fixed = append(fixed, call)
+			} else {
+				mixture = mixture || ok && is.Floating()
 			}
 		})
 	})
-	if handed == nil {
+	if handed == nil || mixture {
 		return
 	}
 	for _, call := range fixed {
