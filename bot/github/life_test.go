@@ -24,21 +24,21 @@ import (
 // and the network do, and checks after each step what must hold of every
 // review. It does a few sequences; DTYPEBOT_SLOW=1 does 200,
 // DTYPEBOT_SEQUENCES=5000 as many as it says, and DTYPEBOT_SEED=N the one that
-// failed.
+// failed, or with DTYPEBOT_SEQUENCES those from N on.
 func TestLife(t *testing.T) {
-	first, n := uint64(1), 2
+	first, n := uint64(1), 4
 	if os.Getenv("DTYPEBOT_SLOW") == "1" {
 		n = 200
-	}
-	if text := os.Getenv("DTYPEBOT_SEQUENCES"); text != "" {
-		var err error
-		n, err = strconv.Atoi(text)
-		must(t, err)
 	}
 	if text := os.Getenv("DTYPEBOT_SEED"); text != "" {
 		seed, err := strconv.ParseUint(text, 10, 64)
 		must(t, err)
 		first, n = seed, 1
+	}
+	if text := os.Getenv("DTYPEBOT_SEQUENCES"); text != "" {
+		var err error
+		n, err = strconv.Atoi(text)
+		must(t, err)
 	}
 	// The steps of a sequence are its seed's alone. Worlds are changed now and
 	// then, as a repository with many pull requests is slow.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"iter"
-	"slices"
 	"strconv"
 	"strings"
 )
@@ -51,20 +50,14 @@ type FileDiff struct {
 // diff compares two commits file by file, with renames, as GitHub's
 // pull-request files are made.
 func (g *gitDir) diff(ctx context.Context, base, head string) ([]FileDiff, error) {
-	flags := []string{"diff-tree", "-r", "-M50%", "--no-commit-id", "--no-ext-diff", "--no-textconv", "--diff-algorithm=myers"}
-	with := func(more ...string) []string { return append(slices.Clone(flags), append(more, base, head)...) }
-	raw, err := g.run(ctx, with("--raw", "-z", "--no-abbrev")...)
+	// With -z a NUL ends each path, and one more the list; the patch is as always.
+	out, err := g.run(ctx, "diff-tree", "-r", "-M50%", "--no-commit-id", "--no-ext-diff", "--no-textconv", "--diff-algorithm=myers",
+		"--raw", "-z", "--no-abbrev", "-p", "--unified=3", "--full-index", "--src-prefix=a/", "--dst-prefix=b/", "--inter-hunk-context=0", base, head)
 	if err != nil {
 		return nil, err
 	}
+	raw, text, _ := strings.Cut(out, "\x00\x00")
 	files, err := parseRaw(raw)
-	if err != nil {
-		return nil, err
-	}
-	if len(files) == 0 {
-		return nil, nil
-	}
-	text, err := g.run(ctx, with("-p", "--unified=3", "--full-index", "--src-prefix=a/", "--dst-prefix=b/", "--inter-hunk-context=0")...)
 	if err != nil {
 		return nil, err
 	}

@@ -20,8 +20,9 @@ import (
 type gitDir struct {
 	path string
 
-	mu    sync.Mutex // guards batch
+	mu    sync.Mutex // guards what follows
 	batch *catFile
+	known map[string]commitInfo // by full name; commits never change
 }
 
 // A catFile is a running "git cat-file --batch".
@@ -193,19 +194,6 @@ func (g *gitDir) refs(ctx context.Context, prefix string) (map[string]string, er
 	return refs, nil
 }
 
-func (g *gitDir) mergeBase(ctx context.Context, a, b string) string {
-	out, err := g.run(ctx, "merge-base", a, b)
-	if err != nil {
-		return "" // no common ancestor
-	}
-	return strings.TrimSpace(out)
-}
-
-func (g *gitDir) isAncestor(ctx context.Context, old, newer string) bool {
-	_, err := g.run(ctx, "merge-base", "--is-ancestor", old, newer)
-	return err == nil
-}
-
 // A commitInfo is a parsed commit object.
 type commitInfo struct {
 	SHA, Tree         string
@@ -220,11 +208,17 @@ type signature struct {
 }
 
 func (g *gitDir) commit(sha string) (commitInfo, error) {
+	g.mu.Lock()
+	c, known := g.known[sha]
+	g.mu.Unlock()
+	if known {
+		return c, nil
+	}
 	o, err := g.object(sha + "^{commit}")
 	if err != nil {
 		return commitInfo{}, err
 	}
-	c := commitInfo{SHA: o.SHA}
+	c = commitInfo{SHA: o.SHA}
 	head, message, _ := strings.Cut(string(o.Data), "\n\n")
 	c.Message = strings.TrimRight(message, "\n")
 	for line := range strings.SplitSeq(head, "\n") {
@@ -240,6 +234,12 @@ func (g *gitDir) commit(sha string) (commitInfo, error) {
 			c.Committer = parseSignature(value)
 		}
 	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.known == nil || len(g.known) >= 10*lineLimit {
+		g.known = make(map[string]commitInfo)
+	}
+	g.known[c.SHA] = c
 	return c, nil
 }
 
@@ -249,27 +249,6 @@ func parseSignature(s string) signature {
 	seconds, _, _ := strings.Cut(when, " ")
 	n, _ := strconv.ParseInt(seconds, 10, 64) // git writes a number; anything else is the epoch
 	return signature{Name: name, Email: email, When: time.Unix(n, 0).UTC()}
-}
-
-// commits lists the commits of base..head, oldest first.
-func (g *gitDir) commits(ctx context.Context, base, head string) ([]commitInfo, error) {
-	args := []string{"rev-list", "--reverse", "--topo-order", head}
-	if base != "" {
-		args = append(args, "^"+base)
-	}
-	out, err := g.run(ctx, args...)
-	if err != nil {
-		return nil, err
-	}
-	var list []commitInfo
-	for sha := range strings.FieldsSeq(out) {
-		c, err := g.commit(sha)
-		if err != nil {
-			return nil, fmt.Errorf("commit %s: %w", sha, err)
-		}
-		list = append(list, c)
-	}
-	return list, nil
 }
 
 // A treeEntry is one entry of a tree.
@@ -302,109 +281,3 @@ func (g *gitDir) tree(ctx context.Context, rev string, recursive bool) ([]treeEn
 	}
 	return list, nil
 }
-
-// A change is what a commit does to one file.
-type change struct {
-	Path   string
-	Data   []byte // the whole new content
-	Mode   string // "" keeps the mode the file has, or is 100644
-	Delete bool
-}
-
-// writeCommit makes a commit with the given changes on top of parent ("" for
-// the first one) and gives its name; no ref moves.
-func (g *gitDir) writeCommit(ctx context.Context, parent string, changes []change, message string, author, committer signature) (string, error) {
-	tree, err := g.writeTree(ctx, parent, changes)
-	if err != nil {
-		return "", err
-	}
-	var parents []string
-	if parent != "" {
-		parents = []string{parent}
-	}
-	return g.commitTree(ctx, tree, parents, message, author, committer)
-}
-
-// writeTree makes the tree of a revision ("" for an empty one) with changes.
-func (g *gitDir) writeTree(ctx context.Context, parent string, changes []change) (string, error) {
-	index, err := os.CreateTemp(g.path, "index-*")
-	if err != nil {
-		return "", fmt.Errorf("index of a commit: %w", err)
-	}
-	index.Close()
-	defer os.Remove(index.Name())
-	if err := os.Remove(index.Name()); err != nil { // git wants a valid index or none
-		return "", fmt.Errorf("index of a commit: %w", err)
-	}
-	env := []string{"GIT_INDEX_FILE=" + index.Name()}
-	modes := map[string]string{}
-	if parent != "" {
-		if _, err := runGit(ctx, g.path, nil, env, "read-tree", parent); err != nil {
-			return "", err
-		}
-		args := []string{"ls-tree", "-z", parent, "--"}
-		for _, c := range changes {
-			args = append(args, c.Path)
-		}
-		out, err := g.run(ctx, args...)
-		if err != nil {
-			return "", err
-		}
-		for rec := range strings.SplitSeq(out, "\x00") {
-			if meta, path, ok := strings.Cut(rec, "\t"); ok {
-				modes[path] = meta[:6]
-			}
-		}
-	}
-	var info bytes.Buffer
-	for _, c := range changes {
-		if c.Delete {
-			fmt.Fprintf(&info, "0 %040d\t%s\x00", 0, c.Path)
-			continue
-		}
-		sha, err := runGit(ctx, g.path, c.Data, nil, "hash-object", "-w", "--stdin")
-		if err != nil {
-			return "", err
-		}
-		mode := c.Mode
-		if mode == "" {
-			mode = modes[c.Path]
-		}
-		if mode == "" {
-			mode = "100644"
-		}
-		fmt.Fprintf(&info, "%s %s\t%s\x00", mode, strings.TrimSpace(string(sha)), c.Path)
-	}
-	if _, err := runGit(ctx, g.path, info.Bytes(), env, "update-index", "-z", "--index-info"); err != nil {
-		return "", err
-	}
-	tree, err := runGit(ctx, g.path, nil, env, "write-tree")
-	if err != nil {
-		return "", err
-	}
-	return strings.TrimSpace(string(tree)), nil
-}
-
-// commitTree makes a commit of a tree.
-func (g *gitDir) commitTree(ctx context.Context, tree string, parents []string, message string, author, committer signature) (string, error) {
-	args := []string{"commit-tree", tree}
-	for _, p := range parents {
-		args = append(args, "-p", p)
-	}
-	who := append(author.env()[:3], committer.env()[3:]...)
-	sha, err := runGit(ctx, g.path, []byte(message+"\n"), who, args...)
-	if err != nil {
-		return "", err
-	}
-	return strings.TrimSpace(string(sha)), nil
-}
-
-// env makes a commit the signature's, as author (the first three) and committer.
-func (g signature) env() []string {
-	return []string{
-		"GIT_AUTHOR_NAME=" + g.Name, "GIT_AUTHOR_EMAIL=" + g.Email, "GIT_AUTHOR_DATE=" + gitDate(g.When),
-		"GIT_COMMITTER_NAME=" + g.Name, "GIT_COMMITTER_EMAIL=" + g.Email, "GIT_COMMITTER_DATE=" + gitDate(g.When),
-	}
-}
-
-func gitDate(t time.Time) string { return strconv.FormatInt(t.Unix(), 10) + " +0000" }

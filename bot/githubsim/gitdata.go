@@ -38,10 +38,12 @@ func (s *Sim) createTree(c *call) reply {
 			return unprocessable(page, "tree.path contains a malformed path component")
 		case e.Content == nil:
 			return unprocessable(page, "Must supply tree.sha or tree.content")
+		case e.Mode == "040000" || e.Mode == "160000": // GitHub's words are not known
+			return unprocessable(page, "tree.content is not for mode "+e.Mode)
 		}
 		changes = append(changes, change{Path: e.Path, Data: []byte(*e.Content), Mode: e.Mode})
 	}
-	sha, err := c.repo.git.writeTree(c.ctx, want.BaseTree, changes)
+	sha, err := c.repo.git.writeTree(want.BaseTree, changes)
 	if err != nil {
 		return s.broken(err)
 	}
@@ -74,7 +76,7 @@ func (s *Sim) createCommit(c *call) reply {
 		}
 	}
 	who := s.signature(c.caller.user())
-	sha, err := c.repo.git.commitTree(c.ctx, want.Tree, want.Parents, want.Message, who, signature{Name: "GitHub", Email: "noreply@github.com", When: s.now()})
+	sha, err := c.repo.git.commitTree(want.Tree, want.Parents, want.Message, who, signature{Name: "GitHub", Email: "noreply@github.com", When: s.now()})
 	if err != nil {
 		return s.broken(err)
 	}

@@ -612,7 +612,7 @@ func (x *execution) gitObject(r *repository, rev string) any {
 	case "tree":
 		common["id"] = nodeID("T", r.id) + o.SHA
 		common["entries"] = lazy(func() any {
-			list, err := r.git.tree(x.ctx, o.SHA, false)
+			list, err := r.git.entries(o.SHA)
 			if err != nil {
 				return nil
 			}
@@ -641,7 +641,14 @@ func (x *execution) treeEntry(r *repository, e treeEntry, folder string) any {
 		extension = name[i:]
 	}
 	return &gqlObject{"TreeEntry", map[string]any{
-		"extension": extension, "mode": mode, "name": name, "oid": e.SHA, "path": folder + e.Path, "size": max(e.Size, 0), "type": e.Type,
+		"extension": extension, "mode": mode, "name": name, "oid": e.SHA, "path": folder + e.Path, "type": e.Type,
+		"size": lazy(func() any {
+			o, err := r.git.object(e.SHA)
+			if err != nil || o.Type != "blob" {
+				return 0
+			}
+			return len(o.Data)
+		}),
 		"object": lazy(func() any {
 			if e.Type == "commit" {
 				return nil // a submodule's commit lives elsewhere
@@ -689,7 +696,7 @@ func (x *execution) commit(r *repository, info commitInfo, fields map[string]any
 		if i := strings.LastIndex(path, "/"); i >= 0 {
 			folder, name = path[:i+1], path[i+1:]
 		}
-		list, err := r.git.tree(x.ctx, info.SHA+":"+strings.TrimSuffix(folder, "/"), false)
+		list, err := r.git.entries(info.SHA + ":" + strings.TrimSuffix(folder, "/"))
 		if err != nil {
 			return nil
 		}

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -130,8 +132,12 @@ func (p *pull) fetch(ctx context.Context) error {
 		}
 		return nil
 	}
-	_, err := p.repo.git.run(ctx, "update-ref", ref, p.head)
-	return err
+	// Nobody else writes below refs/pull, so that git need not be asked.
+	file := filepath.Join(p.repo.git.path, filepath.FromSlash(ref))
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		return err
+	}
+	return replaceFile(file, []byte(p.head+"\n"), 0o644)
 }
 
 func (p *pull) event(s *Sim, kind string, actor *user, text, sha string) {
@@ -314,11 +320,9 @@ func (s *Sim) QueueMerge(ctx context.Context, owner, name string, number int, lo
 		}
 		who := s.signature(s.user(login, ""))
 		message := fmt.Sprintf("Merge pull request #%d from %s/%s", number, p.headRepo.owner.login, p.headRef)
-		out, err := runGit(ctx, p.repo.git.path, []byte(message+"\n"), who.env(), "commit-tree", strings.TrimSpace(tree), "-p", base, "-p", p.head)
-		if err != nil {
+		if sha, err = p.repo.git.commitTree(strings.TrimSpace(tree), []string{base, p.head}, message, who, who); err != nil {
 			return fmt.Errorf("queue pull request %d: %w", number, err)
 		}
-		sha = strings.TrimSpace(string(out))
 		ref := fmt.Sprintf("refs/heads/gh-readonly-queue/%s/pr-%d-%s", p.baseRef, number, base)
 		if err := s.push(ctx, p.repo, ref, sha, s.user(login, "")); err != nil {
 			return fmt.Errorf("queue pull request %d: %w", number, err)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"os"
@@ -31,6 +32,7 @@ type repository struct {
 	suites        []*suite
 	diffs         map[string][]FileDiff
 	bases         map[string]string // merge bases
+	lineMaps      map[string]lineMap
 	created       time.Time
 	pushed        time.Time
 }
@@ -119,7 +121,7 @@ func (s *Sim) newRepository(ctx context.Context, owner *user, name, from, branch
 	}
 	r := &repository{
 		id: id, owner: owner, name: name, defaultBranch: branch, git: &gitDir{path: dir},
-		collaborators: map[string]string{}, diffs: map[string][]FileDiff{}, bases: map[string]string{}, created: s.now(), pushed: s.now(),
+		collaborators: map[string]string{}, diffs: map[string][]FileDiff{}, bases: map[string]string{}, lineMaps: map[string]lineMap{}, created: s.now(), pushed: s.now(),
 	}
 	var err error
 	if r.heads, err = r.git.refs(ctx, "refs/heads/"); err != nil {
@@ -311,7 +313,7 @@ func (s *Sim) Commit(ctx context.Context, owner, name string, opts CommitOptions
 	}
 	slices.SortFunc(changes, func(a, b change) int { return strings.Compare(a.Path, b.Path) })
 	u := s.user(author, "")
-	sha, err := r.git.writeCommit(ctx, parent, changes, message, s.signature(u), s.signature(u))
+	sha, err := r.git.writeCommit(parent, changes, message, s.signature(u), s.signature(u))
 	if err != nil {
 		return "", fmt.Errorf("commit to %s: %w", r.fullName(), err)
 	}
@@ -370,7 +372,11 @@ func (s *Sim) push(ctx context.Context, r *repository, ref, sha string, pusher *
 	if _, err := r.git.run(ctx, args...); err != nil {
 		return err
 	}
-	return s.refresh(ctx, r, pusher)
+	heads := maps.Clone(r.heads)
+	if heads[ref] = sha; sha == "" {
+		delete(heads, ref)
+	}
+	return s.pushed(ctx, r, heads, pusher)
 }
 
 func (s *Sim) refresh(ctx context.Context, r *repository, pusher *user) error {
@@ -378,6 +384,11 @@ func (s *Sim) refresh(ctx context.Context, r *repository, pusher *user) error {
 	if err != nil {
 		return err
 	}
+	return s.pushed(ctx, r, heads, pusher)
+}
+
+// pushed is what follows when the branches of a repository are these now.
+func (s *Sim) pushed(ctx context.Context, r *repository, heads map[string]string, pusher *user) error {
 	before := r.heads
 	r.heads = heads
 	var names []string
@@ -458,6 +469,23 @@ func (r *repository) mergeBase(ctx context.Context, a, b string) string {
 		r.bases[key] = base
 	}
 	return base
+}
+
+// lineMap is gitDir.lineMap, remembered.
+func (r *repository) lineMap(ctx context.Context, oldBlob, newBlob string) (lineMap, error) {
+	key := oldBlob + " " + newBlob
+	if m, known := r.lineMaps[key]; known {
+		return m, nil
+	}
+	m, err := r.git.lineMap(ctx, oldBlob, newBlob)
+	if err != nil {
+		return lineMap{}, err
+	}
+	if len(r.lineMaps) >= 5000 {
+		clear(r.lineMaps)
+	}
+	r.lineMaps[key] = m
+	return m, nil
 }
 
 // ---- REST
@@ -861,8 +889,8 @@ func (s *Sim) commitsTree(c *call) reply {
 	base := ""
 	if len(info.Parents) > 0 {
 		base = info.Parents[0]
-	} else if empty, err := runGit(c.ctx, c.repo.git.path, []byte{}, nil, "hash-object", "-w", "-t", "tree", "--stdin"); err == nil {
-		base = strings.TrimSpace(string(empty))
+	} else if empty, err := c.repo.git.write("tree", nil); err == nil {
+		base = empty
 	}
 	files, err := c.repo.diff(c.ctx, base, sha)
 	if err != nil {

@@ -281,7 +281,7 @@ func (s *Sim) follow(ctx context.Context, t *thread, f *FileDiff, base string, s
 	if err1 != nil || err2 != nil {
 		return 0, false
 	}
-	m, err := t.pull.repo.git.lineMap(ctx, oldBlob.SHA, newBlob.SHA)
+	m, err := t.pull.repo.lineMap(ctx, oldBlob.SHA, newBlob.SHA)
 	if err != nil {
 		s.log.Error("follow a comment", "path", t.path, "err", err)
 		return 0, false

@@ -144,7 +144,7 @@ func (s *Sim) CommitSuggestions(ctx context.Context, owner, name string, number 
 		who := s.signature(a)
 		message += fmt.Sprintf("\nCo-authored-by: %s <%s>", who.Name, who.Email)
 	}
-	sha, err := p.headRepo.git.writeCommit(ctx, p.head, changes, message, s.signature(u), signature{Name: "GitHub", Email: "noreply@github.com", When: s.now()})
+	sha, err := p.headRepo.git.writeCommit(p.head, changes, message, s.signature(u), signature{Name: "GitHub", Email: "noreply@github.com", When: s.now()})
 	if err != nil {
 		return "", fmt.Errorf("commit a suggestion: %w", err)
 	}
