@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/dtypebot/dtypebot/analysis/dtype"
+	"github.com/dtypebot/dtypebot/analysis/rules/torchrun"
 )
 
 // python is the interpreter whose PyTorch the tests ask: $DTYPEBOT_PYTHON, or
@@ -29,6 +30,7 @@ func ask(t *testing.T, program string, modules ...string) []string {
 		t.Skip(missing)
 	}
 	cmd := exec.Command(python, "-W", "ignore", "-")
+	cmd.Env = torchrun.Environ(t)
 	cmd.Stdin = strings.NewReader(program)
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
@@ -336,7 +338,9 @@ func TestNumPyPromotionIsNumPys(t *testing.T) {
 func generate(t *testing.T, options ...string) string {
 	t.Helper()
 	out := filepath.Join(t.TempDir(), "facts.txt")
-	if b, err := exec.Command(python, append([]string{"gen/generate.py", "-o", out}, options...)...).CombinedOutput(); err != nil {
+	cmd := exec.Command(python, append([]string{"gen/generate.py", "-o", out}, options...)...)
+	cmd.Env = torchrun.Environ(t)
+	if b, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("run the generator: %v\n%s", err, b)
 	}
 	got, err := os.ReadFile(out)

@@ -79,6 +79,7 @@ var testsMay = map[string]string{
 	"analysis/check":     "analysis/patch analysis/rules/torchrun",          // real diffs
 	"analysis/rules":     "analysis/check analysis/rules/torchrun suggestions",
 	"analysis/interp":    "analysis/rules/torchrun",
+	"analysis/torch":     "analysis/rules/torchrun",
 	"suggestions":        "analysis/patch analysis/rules analysis/rules/torchrun",
 	"suggestions/report": "analysis/python analysis/rules analysis/patch",
 	"bot":                "analysis/python analysis/patch bot/store bot/queue",

@@ -164,7 +164,7 @@ func Start(t testing.TB) *Process {
 	t.Helper()
 	p := &Process{cmd: exec.Command(interpreter(), "-c", runner), stderr: new(lockedBuffer)}
 	p.cmd.Stderr = p.stderr
-	p.cmd.Env = append(os.Environ(), "PYTHONDONTWRITEBYTECODE=1", "OMP_NUM_THREADS=1")
+	p.cmd.Env = Environ(t)
 	in, err := p.cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
