@@ -21,6 +21,7 @@ func command(pull int, delivery string) bot.Job {
 // carried out does nothing, and a command and a review of one pull request do
 // not run at once.
 func TestCommands(t *testing.T) {
+	t.Parallel() // it mostly waits
 	f := embedded(t)
 	put := func(j bot.Job) {
 		t.Helper()
@@ -56,6 +57,7 @@ func TestCommands(t *testing.T) {
 // A command that fails is tried again, and is a dead letter of its own in the
 // end, which can be retried.
 func TestDeadCommand(t *testing.T) {
+	t.Parallel() // it mostly waits
 	told := make(chan bot.Job, 1)
 	f := open(t, queue.Config{DataDir: t.TempDir()}, queue.Options{Dead: func(_ context.Context, j bot.Job, _ string) error {
 		told <- j

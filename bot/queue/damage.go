@@ -41,7 +41,7 @@ func (s *Server) Found(lost string) {
 	if !same || !s.Embedded() {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), publishLimit)
+	ctx, cancel := context.WithTimeout(context.Background(), s.conf.PublishLimit)
 	defer cancel()
 	if now, err := s.count(ctx); err != nil {
 		s.log.Warn("count the queue", "error", err)
@@ -207,7 +207,7 @@ func (s *Server) count(ctx context.Context) (map[string]count, error) {
 
 // closeLedger notes the streams at the end.
 func (s *Server) closeLedger() {
-	ctx, cancel := context.WithTimeout(context.Background(), publishLimit)
+	ctx, cancel := context.WithTimeout(context.Background(), s.conf.PublishLimit)
 	defer cancel()
 	now, err := s.count(ctx)
 	if err != nil {

@@ -45,6 +45,7 @@ func flip(data []byte) []byte {
 // TestDamage spoils a store in several ways: each is noticed at the next start,
 // and the queue stores all the same.
 func TestDamage(t *testing.T) {
+	t.Parallel() // it mostly waits
 	for _, test := range []struct {
 		name  string
 		spoil func(t *testing.T, dir string)

@@ -71,7 +71,7 @@ func (f *fixture) putUntil(pull int, stored bool) int {
 func TestFullDisk(t *testing.T) {
 	t.Parallel()
 	disk := smallDisk(t)
-	f := open(t, queue.Config{DataDir: filepath.Join(disk, "data")}, queue.Options{})
+	f := open(t, queue.Config{DataDir: filepath.Join(disk, "data"), PublishLimit: time.Second}, queue.Options{})
 	seen := make(chan int, 1000)
 	stop := f.work(2, func(_ context.Context, j bot.Job) error {
 		seen <- j.Pull
@@ -109,11 +109,16 @@ func TestFullDisk(t *testing.T) {
 	}
 }
 
+// impatient gives up soon on a server that does not answer.
+func impatient(t *testing.T) *fixture {
+	return open(t, queue.Config{DataDir: t.TempDir(), PublishLimit: time.Second}, queue.Options{BookLimit: time.Second})
+}
+
 // TestStoreGivesUp has the embedded server end its store under running work, as
 // it does when it runs out of resources: what was taken is worked on.
 func TestStoreGivesUp(t *testing.T) {
 	t.Parallel()
-	f := embedded(t)
+	f := impatient(t)
 	started, release, done := make(chan int, 100), make(chan struct{}), make(chan int, 100)
 	stop := f.work(1, func(_ context.Context, j bot.Job) error {
 		started <- j.Pull
@@ -168,7 +173,7 @@ func (c lateEnd) Read(b []byte) (int, error) {
 // over it, as there is nobody to answer.
 func TestLateConnection(t *testing.T) {
 	t.Parallel()
-	f := embedded(t)
+	f := impatient(t)
 	f.srv.Wrap(func(c net.Conn) net.Conn { return lateEnd{c} })
 	done := make(chan int, 100)
 	stop := f.work(2, func(_ context.Context, j bot.Job) error {

@@ -68,6 +68,7 @@ func child(t *testing.T, what, dir string) (*exec.Cmd, *bufio.Scanner) {
 // TestKilledAfterPut kills a process that stores jobs: whatever Put has
 // acknowledged is there after the next start.
 func TestKilledAfterPut(t *testing.T) {
+	t.Parallel() // it mostly waits
 	dir := t.TempDir()
 	cmd, out := child(t, "put", dir)
 	var stored int
@@ -111,6 +112,7 @@ func TestKilledAfterPut(t *testing.T) {
 // are counted before the work starts, so the fourth start does not try again,
 // and it does not wait for the acknowledgement that the dead process owes.
 func TestKilledAtWork(t *testing.T) {
+	t.Parallel() // it mostly waits
 	dir := t.TempDir()
 	f := open(t, queue.Config{DataDir: dir}, queue.Options{})
 	f.put(1, "deadly")
@@ -141,6 +143,7 @@ func TestKilledAtWork(t *testing.T) {
 // TestSettle starts again after a process that died at work: what that one was
 // at waits, and what it was not at does not.
 func TestSettle(t *testing.T) {
+	t.Parallel() // it mostly waits
 	dir := t.TempDir()
 	f := open(t, queue.Config{DataDir: dir}, queue.Options{})
 	f.put(1, "deadly")
@@ -172,6 +175,7 @@ func TestSettle(t *testing.T) {
 
 // TestOtherProcess has another process in the folder.
 func TestOtherProcess(t *testing.T) {
+	t.Parallel() // it mostly waits
 	dir := t.TempDir()
 	cmd, out := child(t, "lock", dir)
 	for out.Scan() && out.Text() != "locked" {

@@ -19,6 +19,9 @@ type item struct {
 	from string // the installation, as in the subject
 	job  bot.Job
 	bad  error // why the job could not be read
+	// gone says that the message was handed back while the item still runs: it may
+	// come again before the item is finished. Guarded by the line's lock.
+	gone bool
 	// again says that the message was given out before.
 	again bool
 }
@@ -51,7 +54,7 @@ func newLine(share int) *line {
 func (l *line) add(it *item) (stale *item, over bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if run := l.running[it.key]; run != nil && run.seq >= it.seq {
+	if run := l.running[it.key]; run != nil && run.seq >= it.seq && !(run.gone && run.seq == it.seq) {
 		if run.seq == it.seq {
 			return nil, false // delivered again since a heartbeat came late: it is in hand
 		}
@@ -186,6 +189,13 @@ func (l *line) pauseOf(from string) time.Duration {
 	return time.Until(l.paused[from])
 }
 
+// letGo says that the message of an item that runs is about to be handed back.
+func (l *line) letGo(it *item) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	it.gone = true
+}
+
 // finish says that the item does not run any more.
 func (l *line) finish(it *item) {
 	l.mu.Lock()
@@ -208,13 +218,15 @@ func (l *line) room(limit int) int {
 	return limit - l.waiting
 }
 
-// held returns all items, waiting and running.
+// held returns all items whose messages are held, waiting and running.
 func (l *line) held() []*item {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	all := make([]*item, 0, l.waiting+len(l.running))
 	for _, it := range l.running {
-		all = append(all, it)
+		if !it.gone { // a heartbeat would take back the delay
+			all = append(all, it)
+		}
 	}
 	for _, q := range l.queues {
 		all = append(all, q...)

@@ -47,7 +47,8 @@ func TestLineTurns(t *testing.T) {
 }
 
 // TestLineLaws does random things to a line: no key runs twice at once, a key's
-// jobs run in the order of the stream and none runs twice, the newest that was
+// jobs run in the order of the stream and none runs twice unless it was handed
+// back, the newest that was
 // added and found room runs in the end, and who waits is passed over at most
 // once by each other installation.
 func TestLineLaws(t *testing.T) {
@@ -57,6 +58,7 @@ func TestLineLaws(t *testing.T) {
 		running := make(map[string]*item)
 		ran := make(map[string]uint64)    // by key, the newest that ran
 		wanted := make(map[string]uint64) // by key, the newest that waits
+		back := make(map[string]bool)     // by key, whether the newest that ran was handed back
 		passed := make(map[string]map[string]int)
 		runnable := func() map[string]bool {
 			all := make(map[string]bool)
@@ -83,7 +85,7 @@ func TestLineLaws(t *testing.T) {
 			case stale != nil && stale.seq >= it.seq:
 				t.Fatalf("%d replaces %d", it.seq, stale.seq)
 			default:
-				if run := running[it.key]; run == nil || run.seq != it.seq {
+				if run := running[it.key]; run == nil || run.seq != it.seq || run.gone {
 					wanted[it.key] = it.seq
 				}
 			}
@@ -100,10 +102,11 @@ func TestLineLaws(t *testing.T) {
 			if it.seq != wanted[it.key] {
 				t.Fatalf("%s %d runs, the newest is %d", it.key, it.seq, wanted[it.key])
 			}
-			if it.seq <= ran[it.key] {
+			if it.seq < ran[it.key] || it.seq == ran[it.key] && !back[it.key] {
 				t.Fatalf("%s %d runs after %d", it.key, it.seq, ran[it.key])
 			}
 			running[it.key], ran[it.key] = it, it.seq
+			delete(back, it.key)
 			delete(wanted, it.key)
 			delete(passed, it.from)
 			for from := range can {
@@ -142,6 +145,15 @@ func TestLineLaws(t *testing.T) {
 				}
 			},
 			"take": func(*rapid.T) { take() },
+			"hand back": func(t *rapid.T) { // it comes again before it is finished, or later
+				for key, it := range running {
+					again := *it
+					l.letGo(it)
+					back[key] = true
+					add(&again)
+					break
+				}
+			},
 			"finish": func(t *rapid.T) {
 				for key, it := range running { // any
 					l.finish(it)

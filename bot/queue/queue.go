@@ -50,10 +50,6 @@ const (
 	deadPrefix      = "dead."
 )
 
-// publishLimit is how long Put may take. GitHub waits 10 seconds for the answer
-// to a webhook.
-const publishLimit = 2 * time.Second
-
 // maxJob bounds a stored job, in bytes; real ones have about 400.
 const maxJob = 64 << 10
 
@@ -123,6 +119,9 @@ type Options struct {
 	// LeaseRetry is the delay of a job whose pull request another process works
 	// on; 0 means 2 s.
 	LeaseRetry time.Duration
+	// BookLimit bounds each writing about a job, such as of its tries or its
+	// acknowledgement; 0 means 5 s.
+	BookLimit time.Duration
 	// Window is how many jobs a process holds in its lines at once; 0 means 1,024
 	// when embedded, else eight per worker.
 	Window int
@@ -176,6 +175,7 @@ func Open(ctx context.Context, srv *Server, state State, o Options) (*Queue, err
 	def(&q.o.AckWait, 30*time.Second)
 	def(&q.o.Backoff, 15*time.Second)
 	def(&q.o.LeaseRetry, 2*time.Second)
+	def(&q.o.BookLimit, 5*time.Second)
 
 	if err := q.streams(ctx); err != nil {
 		return nil, err
@@ -246,12 +246,13 @@ func CommandKey(job bot.Job) string {
 // Put stores a job; when it returns nil the job is on disk, on an
 // external cluster as durably as that stores. A job of the same pull request
 // that is still waiting is replaced. There is no message id, as a delivery that
-// GitHub sends again is a wish to look again. Put takes at most two seconds.
+// GitHub sends again is a wish to look again. Put takes at most
+// Config.PublishLimit.
 func (q *Queue) Put(ctx context.Context, job bot.Job) error {
 	if job.Installation <= 0 || job.Repository <= 0 || job.Command == nil && job.Pull <= 0 || job.Command != nil && job.Delivery == "" {
 		return fmt.Errorf("queue %s: the job lacks an id", job)
 	}
-	ctx, cancel := context.WithTimeout(ctx, publishLimit)
+	ctx, cancel := context.WithTimeout(ctx, q.srv.conf.PublishLimit)
 	defer cancel()
 	stream, subject := reviewStream, reviewSubject(job)
 	if job.Command != nil {

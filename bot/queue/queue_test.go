@@ -156,6 +156,7 @@ func (f *fixture) depth(waiting, dead uint64) {
 }
 
 func TestCoalesce(t *testing.T) {
+	t.Parallel() // it mostly waits
 	f := embedded(t)
 	for _, p := range []int{1, 2, 1} {
 		f.put(p, fmt.Sprintf("d%d", p))
@@ -180,6 +181,7 @@ func TestCoalesce(t *testing.T) {
 }
 
 func TestRerunSurvivesPush(t *testing.T) {
+	t.Parallel() // it mostly waits
 	f := embedded(t)
 	rerun := job(1, "button")
 	rerun.Rerun = true
@@ -201,6 +203,7 @@ func TestRerunSurvivesPush(t *testing.T) {
 // newer one runs once, after it, and the acknowledgement of the older one does
 // not take it away.
 func TestReplacedInFlight(t *testing.T) {
+	t.Parallel() // it mostly waits
 	f := embedded(t)
 	started, release := make(chan string, 10), make(chan struct{})
 	var mu sync.Mutex
@@ -246,6 +249,7 @@ func TestReplacedInFlight(t *testing.T) {
 }
 
 func TestPoison(t *testing.T) {
+	t.Parallel() // it mostly waits
 	for _, test := range []struct {
 		name   string
 		handle func() error
@@ -256,6 +260,7 @@ func TestPoison(t *testing.T) {
 		{"panic", func() error { panic("at the disco") }, "panic: at the disco"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
 			f := embedded(t)
 			stop := f.work(1, func(context.Context, bot.Job) error { return test.handle() })
 			f.put(1, "poison")
@@ -296,6 +301,7 @@ func TestPoison(t *testing.T) {
 }
 
 func TestUnreadableJob(t *testing.T) {
+	t.Parallel() // it mostly waits
 	f := embedded(t)
 	if _, err := f.srv.JetStream().Publish(t.Context(), "review.7.9.1", []byte("\xff{")); err != nil {
 		t.Fatal(err)
@@ -315,6 +321,7 @@ func TestUnreadableJob(t *testing.T) {
 // TestDeadIsTold tells of a job that was given up until somebody hears it, and
 // then not again.
 func TestDeadIsTold(t *testing.T) {
+	t.Parallel() // it mostly waits
 	told := make(chan string, 10)
 	n := 0
 	f := open(t, queue.Config{DataDir: t.TempDir()}, queue.Options{Dead: func(_ context.Context, j bot.Job, reason string) error {
@@ -341,6 +348,7 @@ func TestDeadIsTold(t *testing.T) {
 
 // TestHandBack hands a job back more often than it may be tried.
 func TestHandBack(t *testing.T) {
+	t.Parallel() // it mostly waits
 	f := embedded(t)
 	n := 0
 	stop := f.work(1, func(context.Context, bot.Job) error {
@@ -368,9 +376,38 @@ func TestHandBack(t *testing.T) {
 	f.depth(0, 0)
 }
 
+// TestHandBackSoon hands a job back for less time than it takes to let it go: it
+// comes again at once, and not when its message was silent for too long.
+func TestHandBackSoon(t *testing.T) {
+	t.Parallel() // it mostly waits
+	f := open(t, queue.Config{DataDir: t.TempDir()}, queue.Options{AckWait: limit, Step: func(point string) {
+		if point == "after release" {
+			time.Sleep(50 * time.Millisecond)
+		}
+	}})
+	n := 0
+	stop := f.work(1, func(context.Context, bot.Job) error {
+		if n++; n < 4 {
+			return bot.Retry{HandBack: true, Err: errors.New("not now")}
+		}
+		return nil
+	})
+	defer stop()
+	f.put(1, "d")
+	begin := time.Now()
+	want := []string{"1 handed_back", "1 handed_back", "1 handed_back", "1 done"}
+	if diff := cmp.Diff(want, f.outcomes(len(want))); diff != "" {
+		t.Errorf("outcomes (-want +got):\n%s", diff)
+	}
+	if took := time.Since(begin); took > limit/2 {
+		t.Errorf("took %s", took)
+	}
+}
+
 // TestOutage hands a job back far more often than it may be tried: each delay is
 // longer than the one before, and none of it counts.
 func TestOutage(t *testing.T) {
+	t.Parallel() // it mostly waits
 	f := embedded(t)
 	var tried []time.Time
 	stop := f.work(1, func(context.Context, bot.Job) error {
@@ -399,6 +436,7 @@ func TestOutage(t *testing.T) {
 }
 
 func TestDrop(t *testing.T) {
+	t.Parallel() // it mostly waits
 	f := embedded(t)
 	stop := f.work(1, func(context.Context, bot.Job) error {
 		return fmt.Errorf("snapshot: %w", bot.Drop{Reason: "closed"})
@@ -413,6 +451,7 @@ func TestDrop(t *testing.T) {
 
 // TestLeaseTaken has somebody else hold the pull request's lease for a while.
 func TestLeaseTaken(t *testing.T) {
+	t.Parallel() // it mostly waits
 	f := embedded(t)
 	holding, release, released := make(chan struct{}), make(chan struct{}), make(chan struct{})
 	go func() {
@@ -483,6 +522,7 @@ func TestTurns(t *testing.T) {
 // TestShutdown stops the workers while one job runs that ends by itself, one
 // that has to be stopped, and one that waits.
 func TestShutdown(t *testing.T) {
+	t.Parallel() // it mostly waits
 	dir := t.TempDir()
 	f := open(t, queue.Config{DataDir: dir}, queue.Options{Grace: 200 * time.Millisecond})
 	started := make(chan int, 3)
@@ -535,6 +575,7 @@ func TestShutdown(t *testing.T) {
 }
 
 func TestSecondProcess(t *testing.T) {
+	t.Parallel() // it mostly waits
 	dir := filepath.Join(t.TempDir(), "data")
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		t.Fatal(err)
@@ -658,6 +699,7 @@ func TestExternalRestart(t *testing.T) {
 // TestExternalTLS connects to a server with a certificate of a private
 // authority.
 func TestExternalTLS(t *testing.T) {
+	t.Parallel() // it mostly waits
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
@@ -686,6 +728,7 @@ func TestExternalTLS(t *testing.T) {
 
 // TestExternal has two processes' worth of workers on one external server.
 func TestExternal(t *testing.T) {
+	t.Parallel() // it mostly waits
 	url := external(t)
 	a := open(t, queue.Config{URL: url}, queue.Options{})
 	b := open(t, queue.Config{URL: url}, queue.Options{})
@@ -732,6 +775,7 @@ func TestExternal(t *testing.T) {
 }
 
 func TestExternalGone(t *testing.T) {
+	t.Parallel() // it mostly waits
 	_, err := queue.Start(t.Context(), queue.Config{URL: "nats://127.0.0.1:1"})
 	if err == nil {
 		t.Fatal("there is nobody, and no error")
@@ -739,6 +783,7 @@ func TestExternalGone(t *testing.T) {
 }
 
 func TestPutRefuses(t *testing.T) {
+	t.Parallel() // it mostly waits
 	f := embedded(t)
 	for _, j := range []bot.Job{{}, {Installation: 1, Repository: 1}, {Installation: 1, Pull: 1}, {Repository: 1, Pull: 1}, {Installation: -1, Repository: 1, Pull: 1}} {
 		if err := f.q.Put(t.Context(), j); err == nil {
@@ -761,6 +806,7 @@ func TestPutRefuses(t *testing.T) {
 
 // TestReadyTellsRefusal takes the stream away under a server that answers.
 func TestReadyTellsRefusal(t *testing.T) {
+	t.Parallel() // it mostly waits
 	f := embedded(t)
 	f.put(1, "d")
 	if err := f.q.Ready(t.Context()); err != nil {
@@ -795,9 +841,10 @@ func TestReadyTellsRefusal(t *testing.T) {
 // TestPaused has an installation at GitHub's limit, with many jobs: it is tried
 // once per pause, and others do not wait for it.
 func TestPaused(t *testing.T) {
+	t.Parallel() // it mostly waits
 	f := open(t, queue.Config{DataDir: t.TempDir()}, queue.Options{Window: 64})
 	const pause = 400 * time.Millisecond
-	for n := 1; n <= 100; n++ {
+	for n := 1; n <= 40; n++ {
 		f.put(n, "d")
 	}
 	var mu sync.Mutex
@@ -833,7 +880,7 @@ func TestPaused(t *testing.T) {
 	}
 	free = true
 	mu.Unlock()
-	for done := 0; done < 101; {
+	for done := 0; done < 41; {
 		if strings.HasSuffix(wait(t, f.out), " done") {
 			done++
 		}
@@ -844,6 +891,7 @@ func TestPaused(t *testing.T) {
 
 // TestAdmit asks before a job starts; what has to wait is no try.
 func TestAdmit(t *testing.T) {
+	t.Parallel() // it mostly waits
 	var mu sync.Mutex
 	asked := 0
 	f := open(t, queue.Config{DataDir: t.TempDir()}, queue.Options{Admit: func(j bot.Job, running int) time.Duration {
@@ -888,6 +936,7 @@ const savedJob = `{"v":1,"installation":7,"repository":9,"owner":"octo","name":"
 // while one process after the other is replaced: the newer one waits for a
 // process that knows it, and is neither lost nor counted as tried.
 func TestVersions(t *testing.T) {
+	t.Parallel() // it mostly waits
 	f := embedded(t)
 	js := f.srv.JetStream()
 	newer := strings.Replace(strings.Replace(savedJob, `"v":1`, fmt.Sprintf(`"v":%d,"new":{"field":[1]}`, bot.JobVersion+1), 1), `"pull":3`, `"pull":4`, 1)

@@ -212,7 +212,7 @@ func (s *Server) health() error {
 
 // probe stores something.
 func (s *Server) probe(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, publishLimit)
+	ctx, cancel := context.WithTimeout(ctx, s.conf.PublishLimit)
 	defer cancel()
 	_, err := s.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
 		Name: probeStream, Description: "shows whether the server can store", Subjects: []string{probeSubject},

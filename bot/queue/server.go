@@ -31,6 +31,9 @@ type Config struct {
 	// Replicas is the number of copies an external cluster keeps of each stream
 	// and bucket, 1 to 5; 0 means 1. An embedded server always keeps one.
 	Replicas int
+	// PublishLimit is how long storing a job may take; 0 means 2 s. GitHub waits 10
+	// seconds for the answer to a webhook.
+	PublishLimit time.Duration
 	// Log gets the server's and the connection's warnings; nil discards them.
 	Log *slog.Logger
 }
@@ -76,6 +79,9 @@ func Start(ctx context.Context, c Config) (*Server, error) {
 	}
 	if s.conf.Replicas == 0 || c.URL == "" {
 		s.conf.Replicas = 1
+	}
+	if s.conf.PublishLimit == 0 {
+		s.conf.PublishLimit = 2 * time.Second
 	}
 	var err error
 	if c.URL == "" {

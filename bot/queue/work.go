@@ -29,9 +29,6 @@ var ErrStuck = errors.New("jobs did not stop in time")
 // stopLimit is how long a handler may take to return after its context ended.
 const stopLimit = 5 * time.Second
 
-// bookLimit bounds each writing about a job: attempts, acknowledgement.
-const bookLimit = 5 * time.Second
-
 // newerVersionDelay is how long a job waits that a newer build has written, for
 // the newer build to take it.
 const newerVersionDelay = time.Minute
@@ -456,7 +453,7 @@ func (w *work) settle(ctx context.Context, it *item, n int, last string, err err
 		delay = max(delay, q.delay(n))
 	}
 	q.log.Warn("job failed", "pull", it.job.String(), "delivery", it.job.Delivery, "try", n, "again in", delay.Round(time.Millisecond), "error", err)
-	q.note(it, "delay", q.step("delay", func() error { return it.msg.NakWithDelay(delay) }))
+	q.note(it, "delay", q.step("delay", func() error { return w.nak(it, delay) }))
 	return Retried
 }
 
@@ -517,7 +514,7 @@ func (w *work) dead(it *item, tries int, reason string) string {
 	w.remember(it, reason)
 	if err := w.q.step("bury", func() error { return w.q.bury(book, it, tries, reason) }); err != nil {
 		w.q.note(it, "bury", err)
-		w.q.note(it, "delay", it.msg.NakWithDelay(w.q.o.Backoff))
+		w.q.note(it, "delay", w.nak(it, w.q.o.Backoff))
 		return Retried
 	}
 	w.q.log.Error("job given up", "pull", it.job.String(), "delivery", it.job.Delivery, "tries", tries, "reason", reason)
@@ -565,8 +562,14 @@ func (w *work) recovered(job bot.Job, err *error) {
 // handBack lets the item come again after a delay; it does not count as a try.
 func (w *work) handBack(it *item, delay time.Duration, reason string) string {
 	w.q.log.Debug("job handed back", "pull", it.job.String(), "delivery", it.job.Delivery, "for", delay, "reason", reason)
-	w.q.note(it, "hand back", w.q.step("hand back", func() error { return it.msg.NakWithDelay(delay) }))
+	w.q.note(it, "hand back", w.q.step("hand back", func() error { return w.nak(it, delay) }))
 	return HandedBack
+}
+
+// nak lets the message of an item that runs come again after a delay.
+func (w *work) nak(it *item, delay time.Duration) error {
+	w.line.letGo(it)
+	return it.msg.NakWithDelay(delay)
 }
 
 // uncount undoes the count of the try that runs.
@@ -578,7 +581,7 @@ func (w *work) uncount(it *item, last string) {
 
 // book returns a context for writings about a job, which go on during shutdown.
 func (w *work) book() (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.WithoutCancel(w.hard), bookLimit)
+	return context.WithTimeout(context.WithoutCancel(w.hard), w.q.o.BookLimit)
 }
 
 // note logs an error of something that is repaired by itself: the message is
