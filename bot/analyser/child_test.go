@@ -95,6 +95,8 @@ func misbehave(request []byte) {
 	case says("reach"):
 		reach()
 	case says("hang"), says("one") && says("two"):
+		time.Sleep(time.Hour)
+	case says("spin"):
 		for i := 0; ; i++ { // without an end
 		}
 	case says("bomb"):
@@ -167,6 +169,7 @@ func misbehaving(t *testing.T) (*Child, *int) {
 // TestChild checks that a child gives what this process gives, on everything
 // that the rules' fixtures bring up.
 func TestChild(t *testing.T) {
+	t.Parallel() // it mostly waits for processes
 	fixtures, err := filepath.Glob(filepath.Join("..", "..", "analysis", "rules", "testdata", "*.txtar"))
 	if err != nil || len(fixtures) == 0 {
 		t.Fatalf("no fixtures: %v", err)
@@ -307,8 +310,13 @@ func TestMisbehaviour(t *testing.T) {
 		{"flood", "the analysis of this file gave more than 4 MB of results"},
 	} {
 		t.Run(test.does, func(t *testing.T) {
+			t.Parallel() // it mostly waits for processes
 			c, runs := misbehaving(t)
-			c.Deadline = 2 * time.Second
+			if test.does != "hang" {
+				c.Deadline, c.FileDeadline = time.Minute, time.Minute
+			} else {
+				c.Deadline = c.FileDeadline
+			}
 			culprit := file(test.does + ".py")
 			files := []analysis.File{file("a.py"), file("b.py"), culprit, file("c.py")}
 			report, plan, err := c.Analyse(t.Context(), files, check.Around{})
@@ -340,15 +348,16 @@ func TestMisbehaviour(t *testing.T) {
 }
 
 // TestRealBomb checks that a file which the analyser itself needs too much memory
-// for is skipped: a megabyte of statements takes some 600 of memory.
+// for is skipped: half a megabyte of statements takes some 300 of memory.
 func TestRealBomb(t *testing.T) {
+	t.Parallel() // it mostly waits for processes
 	c, _ := misbehaving(t)
-	c.Args, c.env, c.Deadline, c.FileDeadline = nil, nil, time.Minute, time.Minute
-	report, plan, err := c.Analyse(t.Context(), []analysis.File{file("a.py"), {Path: "b.py", Source: strings.Repeat("a=1\n", 1<<18), Whole: true}}, check.Around{})
+	c.Args, c.env, c.Deadline, c.FileDeadline, c.Memory = nil, nil, time.Minute, time.Minute, 128<<20
+	report, plan, err := c.Analyse(t.Context(), []analysis.File{file("a.py"), {Path: "b.py", Source: strings.Repeat("a=1\n", 1<<17), Whole: true}}, check.Around{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := []check.Skip{{Path: "b.py", Reason: "the analysis of this file needed more than 256 MB"}}; !cmp.Equal(report.Skipped, want) {
+	if want := []check.Skip{{Path: "b.py", Reason: "the analysis of this file needed more than 128 MB"}}; !cmp.Equal(report.Skipped, want) {
 		t.Errorf("skipped %v, want %v", report.Skipped, want)
 	}
 	if report.Files != 1 || len(plan.Comments) != 1 {
@@ -382,6 +391,7 @@ func TestTerminated(t *testing.T) {
 
 // TestTogether checks that files which are too much together are analysed apart.
 func TestTogether(t *testing.T) {
+	t.Parallel() // it mostly waits for processes
 	c, _ := misbehaving(t)
 	c.Deadline = time.Second
 	report, plan, err := c.Analyse(t.Context(), []analysis.File{file("one.py"), file("two.py")}, check.Around{})
@@ -544,6 +554,7 @@ func TestInherited(t *testing.T) {
 // TestConfine checks the limits that a child sets itself, without a parent that
 // watches.
 func TestConfine(t *testing.T) {
+	t.Parallel() // it mostly waits for processes
 	if _, ok := resident(os.Getpid()); !ok {
 		t.Skip("limits are set on Linux only")
 	}
@@ -573,9 +584,9 @@ func TestConfine(t *testing.T) {
 	if _, said := run("bomb", "--memory=67108864"); !strings.Contains(said, "out of memory") && !strings.Contains(said, "failed to allocate") { // the race detector's words
 		t.Errorf("a bomb said %.200q", said)
 	}
-	cmd, _ := run("hang", "--cpu=1s")
+	cmd, _ := run("spin", "--cpu=1s")
 	if s, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); !ok || s.Signal() != syscall.SIGKILL {
-		t.Errorf("a hang ended with %v", cmd.ProcessState)
+		t.Errorf("what spins ended with %v", cmd.ProcessState)
 	}
 }
 

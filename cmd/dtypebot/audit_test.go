@@ -312,9 +312,7 @@ func TestAuditTests(t *testing.T) {
 // The tests of the big project and of its twin: before the fixes exactly the
 // functions with mistakes fail, after them nothing does.
 func TestAuditTestsWhole(t *testing.T) {
-	if os.Getenv("DTYPEBOT_SLOW") == "" {
-		t.Skip("slow: set DTYPEBOT_SLOW=1 to run the audit's tests of the whole project")
-	}
+	onlySlow(t)
 	project := readProject(t, projectDir)
 	twin, _ := rewrite(t, project)
 	for name, project := range map[string]map[string]string{"project": project, "twin": twin} {

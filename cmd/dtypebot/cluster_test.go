@@ -247,9 +247,7 @@ func (c *cluster) leader(js jetstream.JetStream) int {
 // nothing is lost and nothing stands twice. DTYPEBOT_ROUNDS says how often each
 // disturbance comes, 1 by default.
 func TestClusterChaos(t *testing.T) {
-	if os.Getenv("DTYPEBOT_SLOW") != "1" {
-		t.Skip("slow: set DTYPEBOT_SLOW=1")
-	}
+	onlySlow(t)
 	rounds, err := strconv.Atoi(cmp.Or(os.Getenv("DTYPEBOT_ROUNDS"), "1"))
 	if err != nil {
 		t.Fatal(err)

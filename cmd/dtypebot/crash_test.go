@@ -352,11 +352,15 @@ func settledOnce(p githubsim.PullView, poison bool) error {
 // TestCrashMatrix ends the process at the points of a job's life: before and
 // after each writing of the queue and the leases, and each request to GitHub.
 // After the next start nothing is lost and nothing stands twice. All points are
-// taken with DTYPEBOT_SLOW=1, else a few.
+// taken with DTYPEBOT_SLOW=1, else one or two of the first life.
 func TestCrashMatrix(t *testing.T) {
 	t.Parallel() // it mostly waits
 	w := newWorld(t)
-	for _, poison := range []bool{false, true} {
+	lives := []bool{false, true}
+	if !slow() {
+		lives = lives[:1]
+	}
+	for _, poison := range lives {
 		points, err := w.life(0, poison)
 		if err != nil {
 			t.Fatal(err)
@@ -365,7 +369,7 @@ func TestCrashMatrix(t *testing.T) {
 			t.Fatalf("only %d points: %v", len(points), points)
 		}
 		step := 1
-		if os.Getenv("DTYPEBOT_SLOW") != "1" {
+		if !slow() {
 			step = len(points)/2 + 1
 		}
 		begin := time.Now()
@@ -389,9 +393,7 @@ func TestCrashMatrix(t *testing.T) {
 // TestRandomKills kills the bot at random times under a load of pushes. How
 // often is told by DTYPEBOT_KILLS, 20 times by default.
 func TestRandomKills(t *testing.T) {
-	if os.Getenv("DTYPEBOT_SLOW") != "1" {
-		t.Skip("slow: set DTYPEBOT_SLOW=1")
-	}
+	onlySlow(t)
 	kills, err := strconv.Atoi(cmp.Or(os.Getenv("DTYPEBOT_KILLS"), "20"))
 	if err != nil {
 		t.Fatal(err)

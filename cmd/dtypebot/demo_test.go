@@ -432,8 +432,9 @@ func TestDemoBrowser(t *testing.T) {
 
 // TestDemoPage checks what keeps other sites out.
 func TestDemoPage(t *testing.T) {
-	d := runDemo(t, demoOptions{})
-	small := d.pulls[1]
+	t.Parallel() // it mostly waits
+	d := runDemo(t, demoOptions{Repo: localRepository(t), Base: "main"})
+	small := d.pulls[0]
 	view := d.until(t, small, "the first review", checked("neutral"))
 	address := d.address(small)
 	for _, test := range []struct {
@@ -619,19 +620,19 @@ func TestDemoFaults(t *testing.T) {
 // this machine's alone, the bot keeps to an address that is.
 func TestDemoAddresses(t *testing.T) {
 	t.Parallel() // it mostly waits
-	requires(t, "git")
+	dir := localRepository(t)
 	for addr, public := range map[string]bool{":0": false, "localhost:0": false, "0.0.0.0:0": true} {
 		t.Run(addr, func(t *testing.T) {
 			var out strings.Builder
-			d := runDemo(t, demoOptions{Addr: addr, AddrGiven: true, Out: termenv.NewOutput(&out)})
-			d.until(t, d.pulls[1], "the first review", checked("neutral"))
+			d := runDemo(t, demoOptions{Repo: dir, Base: "main", Addr: addr, AddrGiven: true, Out: termenv.NewOutput(&out)})
+			d.until(t, d.pulls[0], "the first review", checked("neutral"))
 			d.mu.Lock() // the terminal's
 			text := out.String()
 			d.mu.Unlock()
 			if d.public() != public || public != strings.Contains(text, "over the network") {
 				t.Errorf("public %v, want %v:\n%s", d.public(), public, text)
 			}
-			if list := newVisitor(t).get(d.URL); !strings.Contains(list, "sequence-classifier") {
+			if list := newVisitor(t).get(d.URL); !strings.Contains(list, "my-project") {
 				t.Error(list)
 			}
 		})
@@ -643,7 +644,12 @@ func TestDemoAddresses(t *testing.T) {
 func TestDemoProcess(t *testing.T) {
 	t.Parallel() // it mostly waits
 	for _, end := range []syscall.Signal{syscall.SIGINT, syscall.SIGHUP} {
-		t.Run(end.String(), func(t *testing.T) { demoProcess(t, end) })
+		t.Run(end.String(), func(t *testing.T) {
+			if end == syscall.SIGHUP {
+				onlySlow(t)
+			}
+			demoProcess(t, end)
+		})
 	}
 }
 

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -15,9 +14,7 @@ import (
 // with mistakes has its review four answers and 150 ms after the webhook. The
 // best of five counts, as the machine may have other things to do.
 func TestLatency(t *testing.T) {
-	if os.Getenv("DTYPEBOT_SLOW") != "1" {
-		t.Skip("slow: set DTYPEBOT_SLOW=1")
-	}
+	onlySlow(t)
 	const answer = 100 * time.Millisecond
 	const limit = 4*answer + 150*time.Millisecond
 	w := newWorldWith(t, githubsim.Options{Latency: answer})

@@ -49,6 +49,17 @@ func TestMain(m *testing.M) {
 	})
 }
 
+// slow says that tests may take their time.
+func slow() bool { return os.Getenv("DTYPEBOT_SLOW") == "1" }
+
+// onlySlow skips what takes too long for every run.
+func onlySlow(t testing.TB) {
+	t.Helper()
+	if !slow() {
+		t.Skip("slow: set DTYPEBOT_SLOW=1")
+	}
+}
+
 // onesRule reports calls of torch.ones without a dtype, as possible on lines
 // that say "maybe", with an unsafe fix where they say "unsafe".
 var onesRule = &analysis.Rule{Name: "ones", Severity: analysis.High, Run: func(p *analysis.Pass) {

@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"log/slog"
 	"net/http"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -233,9 +232,7 @@ func TestHostileNames(t *testing.T) {
 // TestVulnerabilities asks Go's database of vulnerabilities about the code that
 // is reached.
 func TestVulnerabilities(t *testing.T) {
-	if os.Getenv("DTYPEBOT_SLOW") != "1" {
-		t.Skip("slow: set DTYPEBOT_SLOW=1")
-	}
+	onlySlow(t)
 	client := http.Client{Timeout: 5 * time.Second}
 	resp, err := client.Head("https://vuln.go.dev/index/db.json")
 	if err != nil {

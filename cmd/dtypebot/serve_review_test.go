@@ -243,7 +243,7 @@ func TestServeAnswerLost(t *testing.T) {
 		}
 		return err
 	}
-	config.Queue.Backoff = time.Millisecond
+	config.Queue.Backoff, config.Queue.LeaseRetry = time.Millisecond, time.Millisecond
 	a, stop := startApp(t, config)
 	reviewer.Store(a)
 	w.sim.SetWebhook(w.app.ID, "http://"+a.Addr().String()+"/webhook", testSecret)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"os"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -18,9 +17,7 @@ import (
 // TestGitHubTroubles has GitHub answer wrongly for a while, in each way it knows:
 // when that is over the reviews come by themselves, once, without a restart.
 func TestGitHubTroubles(t *testing.T) {
-	if os.Getenv("DTYPEBOT_SLOW") != "1" {
-		t.Skip("slow: set DTYPEBOT_SLOW=1")
-	}
+	onlySlow(t)
 	t.Parallel() // it mostly waits
 	w := newWorld(t)
 	config := w.config()
