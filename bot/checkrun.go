@@ -102,7 +102,7 @@ func writeSettings(b *strings.Builder, snapshot Snapshot) {
 		}
 		fmt.Fprintf(b, "\n**Settings:** %s of the base branch.", strings.Join(names, ", "))
 		if v := snapshot.Settings.Tuning.Torch; v != "" {
-			fmt.Fprintf(b, " They name PyTorch %s; what operations do was measured with 1.13.", v)
+			fmt.Fprintf(b, " They name PyTorch %s.", v)
 		}
 		b.WriteString("\n")
 	}
@@ -439,8 +439,8 @@ func lookedAt(snapshot Snapshot, report check.Report, skipped []check.Skip, dism
 	at := code(short(snapshot.Head))
 	switch {
 	case report.Files > 0:
-		fmt.Fprintf(&b, "**Looked at:** %s of %s at %s. Other files of the repository were not read.\n",
-			count(report.Files, "Python file"), count(max(snapshot.Changed, report.Files), "changed file"), at)
+		fmt.Fprintf(&b, "**Looked at:** %s of %s at %s. %s\n",
+			count(report.Files, "Python file"), count(max(snapshot.Changed, report.Files), "changed file"), at, beside(snapshot, report))
 	case len(skipped) > 0:
 		fmt.Fprintf(&b, "**Looked at:** nothing of %s at %s.\n", count(max(snapshot.Changed, len(skipped)), "changed file"), at)
 	default:
@@ -484,6 +484,26 @@ func lookedAt(snapshot Snapshot, report check.Report, skipped []check.Skip, dism
 		fmt.Fprintf(&b, "\n%s %s\n", CheckName, code(config.Engine))
 	}
 	return b.String()
+}
+
+// beside says what was read of the repository beside the changed files, and which
+// PyTorch is meant.
+func beside(snapshot Snapshot, report check.Report) string {
+	var text string
+	switch {
+	case report.Indexed != "" && report.Near > 0:
+		text = fmt.Sprintf("%s told what else the repository says of them, as of %s.", sentence(report.Near, "other file", "other files"), code(short(report.Indexed)))
+	case report.Indexed != "":
+		text = fmt.Sprintf("No other file of the repository has to do with them, as of %s.", code(short(report.Indexed)))
+	case snapshot.Unindexed != "":
+		text = fmt.Sprintf("Other files of the repository were not read: %s.", snapshot.Unindexed)
+	default:
+		text = "Other files of the repository were not read."
+	}
+	if report.Torch != "" {
+		text += fmt.Sprintf(" What operations do is that of PyTorch %s.", report.Torch)
+	}
+	return text
 }
 
 // short is the usual abbreviation of a sha.

@@ -23,7 +23,7 @@ skip-labels = ["no dtype review"]    # a pull request with one of them is not lo
 review-labels = ["ready"]            # if given, only pull requests with one of them are
 fail-on = "high"                     # never, high, medium or low: what fails the check (default never)
 compute-dtype = "bfloat16"           # what models run in, when the code does not show it
-torch-version = "2.4"                # shown in the check run; the facts are of 1.13
+torch-version = "2.4"                # else the requirements of the repository tell  
 geometry = "float32"                 # cast, or float32: which form of a fix is the suggestion
 
 [rules]

@@ -38,7 +38,11 @@ type Snapshot struct {
 	Excluded   []string     // Python files that the settings leave out
 	Ignored    []string     // rules that somebody who may write had ignored in this pull request
 	Calls      []string     // the API calls made, by name, in order
-	Incomplete string       // why the snapshot is not the whole pull request, "" if it is
+	// Unindexed says why the rest of the repository was not read, as a clause for
+	// people; "" if it was, or if nobody asked for it.
+	Unindexed  string
+	Gone       []string // Python files that the pull request deletes or renames
+	Incomplete string   // why the snapshot is not the whole pull request, "" if it is
 	// URL is the repository's address for people, e.g.
 	// https://github.com/owner/name; "" when it was not read, which is only so
 	// when the pull request touches no Python file.

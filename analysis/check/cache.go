@@ -11,7 +11,7 @@ import (
 
 // A Cache remembers what was found out about texts, so that analysing a set of
 // files again after one of them changed costs that one file. It may be used by
-// several runs at once, all with the same rules. It keeps what comes first and
+// several runs at once, all with the same options. It keeps what comes first and
 // stops at cacheLimit: its life is that of one job.
 type Cache struct {
 	mu     sync.Mutex
@@ -94,9 +94,9 @@ func (c *Cache) put(k judgedKey, j judged) {
 }
 
 // facts is interp.Eval, remembered.
-func (c *Cache) facts(tree *python.File) *interp.Facts {
+func (c *Cache) facts(tree *python.File, torch string) *interp.Facts {
 	if c == nil {
-		return interp.Eval(tree, interp.Options{})
+		return interp.Eval(tree, interp.Options{Torch: torch})
 	}
 	c.mu.Lock()
 	facts := c.evaluated[tree.Source]
@@ -104,7 +104,7 @@ func (c *Cache) facts(tree *python.File) *interp.Facts {
 	if facts != nil && facts.Tree == tree {
 		return facts
 	}
-	facts = interp.Eval(tree, interp.Options{})
+	facts = interp.Eval(tree, interp.Options{Torch: torch})
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.room(tree.Source) {
@@ -114,15 +114,15 @@ func (c *Cache) facts(tree *python.File) *interp.Facts {
 }
 
 // summary is the summary of a text, remembered.
-func (c *Cache) summary(tree *python.File) *project.Module {
+func (c *Cache) summary(tree *python.File, torch string) *project.Module {
 	if c == nil {
-		return project.Summarise(interp.Eval(tree, interp.Options{}))
+		return project.Summarise(interp.Eval(tree, interp.Options{Torch: torch}))
 	}
 	c.mu.Lock()
 	m := c.summaries[tree.Source]
 	c.mu.Unlock()
 	if m == nil {
-		m = project.Summarise(c.facts(tree))
+		m = project.Summarise(c.facts(tree, torch))
 		c.mu.Lock()
 		c.summaries[tree.Source] = m
 		c.mu.Unlock()

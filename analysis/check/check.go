@@ -53,7 +53,7 @@ type told struct {
 // The report is the same whatever the order of the files and the number of
 // cores. When ctx ends early, the files that are left are listed as skipped.
 func Run(ctx context.Context, files []analysis.File, opts Options) Report {
-	r := runner{opts: opts, rules: opts.Rules, budget: opts.FileBudget}
+	r := runner{opts: opts, rules: opts.Rules, budget: opts.FileBudget, torch: opts.torch()}
 	if r.rules == nil {
 		for _, rule := range rules.All() {
 			if !rule.Preview {
@@ -70,7 +70,7 @@ func Run(ctx context.Context, files []analysis.File, opts Options) Report {
 	}
 	slices.SortStableFunc(units, func(a, b *unit) int { return cmp.Compare(a.file.Path, b.file.Path) })
 
-	report := Report{Raises: map[string][]string{}}
+	report := Report{Raises: map[string][]string{}, Torch: opts.release()}
 	found := r.parseAll(ctx, units)
 	head := r.surround(heads(units))
 	report.Signs = opts.Tuning.signs(head.signs(found, units))
@@ -81,6 +81,7 @@ func Run(ctx context.Context, files []analysis.File, opts Options) Report {
 
 	if opts.Project != nil {
 		report.Notes = append(report.Notes, unread(opts.Project)...)
+		report.Near, report.Indexed = len(opts.Project.Modules), opts.Project.Revision
 	}
 	names := map[string]bool{}
 	for _, rule := range r.rules {
@@ -122,6 +123,7 @@ type runner struct {
 	opts   Options
 	rules  []*analysis.Rule
 	budget time.Duration
+	torch  string // the version of PyTorch whose facts hold, "" for what holds for all
 }
 
 // each runs do for every unit that is still of interest, on all cores.
@@ -293,7 +295,7 @@ func (r *runner) judge(ctx context.Context, path string, tree *python.File, sign
 		return j
 	}
 	if facts == nil {
-		facts = interp.Eval(tree, interp.Options{})
+		facts = interp.Eval(tree, interp.Options{Torch: r.torch})
 	}
 	j := judged{raises: raises(path, tree, facts, signs), partial: partial(facts)}
 	if r.opts.Survey {

@@ -45,6 +45,13 @@ type Report struct {
 	// Unifiers are the functions of the files that give several tensors one
 	// dtype.
 	Unifiers []survey.Unifier
+	// Near counts the other files of the repository that told something of those,
+	// and Indexed is the revision that they were read at; "" without an index.
+	Near    int
+	Indexed string
+	// Torch is the release of PyTorch whose facts the findings rest on ("2.15"), ""
+	// if they rest on what holds for all that were measured.
+	Torch string
 	// Surveys are those of the analysed files, by path, if Options ask for them.
 	Surveys []*survey.Survey
 }

@@ -22,6 +22,7 @@ type surroundings struct {
 	mu     sync.Mutex // a Linked answers one question at a time
 	linked *project.Linked
 	cache  *Cache
+	torch  string // see runner
 }
 
 // A text is one file of a change, before or after it.
@@ -38,12 +39,12 @@ func (r *runner) surround(texts []text) *surroundings {
 		return nil
 	}
 	summaries := make([]*project.Module, len(texts))
-	r.eachTree(texts, func(i int, tree *python.File) { summaries[i] = r.opts.Cache.summary(tree) })
+	r.eachTree(texts, func(i int, tree *python.File) { summaries[i] = r.opts.Cache.summary(tree, r.torch) })
 	modules := make(map[string]*project.Module, len(texts))
 	for i, t := range texts {
 		modules[t.path] = summaries[i] // nil for one that is gone or cannot be parsed
 	}
-	s := &surroundings{linked: project.Link(r.opts.Project, modules), cache: r.opts.Cache}
+	s := &surroundings{linked: project.Link(r.opts.Project, modules), cache: r.opts.Cache, torch: r.torch}
 	again := false
 	r.eachTree(texts, func(i int, tree *python.File) {
 		if s.constants(texts[i].path) {
@@ -116,9 +117,12 @@ const maxUnread = 10
 // the change.
 func unread(ix *project.Index) []Note {
 	var out []Note
+	if ix.Incomplete != "" {
+		out = append(out, Note{Path: ".", Text: "the repository was not read to its end for what it says of the change: " + ix.Incomplete})
+	}
 	for i, u := range ix.Unread {
 		if i == maxUnread {
-			return append(out, Note{Path: u.Path, Text: fmt.Sprintf("… and %d more files were not read for what they say of the change", len(ix.Unread)-i)})
+			return append(out, Note{Path: u.Path, Text: fmt.Sprintf("… and %d more files were not read for what they say of the change", len(ix.Unread)+ix.Omitted-i)})
 		}
 		out = append(out, Note{Path: u.Path, Text: "not read for what it says of the change: " + u.Reason})
 	}
@@ -127,15 +131,12 @@ func unread(ix *project.Index) []Note {
 
 // facts evaluates a file, with what it imports.
 func (s *surroundings) facts(path string, tree *python.File) *interp.Facts {
-	if s == nil {
-		return interp.Eval(tree, interp.Options{})
-	}
 	if !s.constants(path) {
-		return s.cache.facts(tree)
+		return s.cache.facts(tree, s.torch)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return interp.Eval(tree, interp.Options{Imported: s.linked.Imported(path)})
+	return interp.Eval(tree, interp.Options{Torch: s.torch, Imported: s.linked.Imported(path)})
 }
 
 // repository is what the rest of the repository says of a file, nil without an

@@ -2,7 +2,9 @@ package check
 
 import (
 	"github.com/dtypebot/dtypebot/analysis"
+	"github.com/dtypebot/dtypebot/analysis/project"
 	"github.com/dtypebot/dtypebot/analysis/rules"
+	"github.com/dtypebot/dtypebot/analysis/torch"
 )
 
 // An Around is what a change has around the files that are analysed.
@@ -12,10 +14,47 @@ type Around struct {
 	Deleted []string
 	// Tuning is what the repository says of itself.
 	Tuning Tuning
+	// Index is what is known of the rest of the repository, a project.Index as its
+	// Encode writes it; nil if nothing is.
+	Index []byte
 }
 
-// Options are those of a run over the change's files.
-func (a Around) Options() Options { return Options{Deleted: a.Deleted}.Tuned(a.Tuning) }
+// Options are those of a run over the change's files. An error says that the
+// index could not be read; the rest holds.
+func (a Around) Options() (Options, error) {
+	o := Options{Deleted: a.Deleted}.Tuned(a.Tuning)
+	if a.Index == nil {
+		return o, nil
+	}
+	ix, err := project.Decode(a.Index)
+	if err != nil {
+		return o, err
+	}
+	o.Project = ix
+	return o, nil
+}
+
+// torch is the version of PyTorch that the repository runs, as its settings say,
+// else as its requirements do; "" if they leave it open.
+func (o Options) torch() string {
+	if o.Tuning.Torch != "" || o.Project == nil {
+		return o.Tuning.Torch
+	}
+	requirement, _ := o.Project.Torch()
+	return project.Major(requirement)
+}
+
+// release is the release whose facts hold for that version.
+func (o Options) release() string {
+	version := o.torch()
+	if version == "" {
+		return ""
+	}
+	if t := torch.At(version); t != torch.All() {
+		return t.Release()
+	}
+	return ""
+}
 
 // What a Tuning says of a rule, beside a severity.
 const (
@@ -41,7 +80,7 @@ type Tuning struct {
 	Compute string `json:",omitempty"`
 	// Where is the place of Compute, for the reasons of findings.
 	Where    analysis.Reason `json:",omitzero"`
-	Torch    string          `json:",omitempty"` // PyTorch's version, e.g. "2.4"; the facts are of 1.13
+	Torch    string          `json:",omitempty"` // PyTorch's version, e.g. "2.4"; the facts are of the measured release next to it
 	Geometry string          `json:",omitempty"` // GeometryCast if empty
 }
 

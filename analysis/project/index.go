@@ -1,11 +1,8 @@
 package project
 
 import (
-	"bytes"
-	"compress/gzip"
 	"crypto/sha1"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -21,7 +18,7 @@ import (
 // Version is the version of what an encoded Index holds. A change of what a
 // Module says, of the evaluator included, is a new version: old indexes are
 // built again.
-const Version = 1
+const Version = 2
 
 // An Index is what is known of the Python files of one revision. It is a value:
 // whoever changes it makes a new one.
@@ -30,16 +27,25 @@ type Index struct {
 	Revision string `json:"revision,omitempty"` // the commit, "" for a folder
 	// Files are the Python files by path, with the hash of their blob.
 	Files map[string]string `json:"files"`
-	// Outlines tell what files are about that have no Module yet, by blob.
+	// Outlines tell what files are about, by blob.
 	Outlines map[string]Outline `json:"outlines,omitempty"`
-	// Modules are the summaries by blob.
-	Modules map[string]*Module `json:"modules"`
-	// Half are the signs of half precision in configurations.
-	Half []interp.Place `json:"half,omitempty"`
-	// Torch is the version of PyTorch that pyproject.toml asks for, "" if none.
-	Torch string `json:"torch,omitempty"`
-	// Unread are the Python files that were left out, and why.
-	Unread []Unread `json:"unread,omitempty"`
+	// Modules are the summaries by blob, of those files that were evaluated.
+	Modules map[string]*Module `json:"-"`
+	// Configs are the configurations and requirements that say something, by path.
+	Configs map[string]Config `json:"configs,omitempty"`
+	// Unread are Python files that were left out, and why; at most maxUnread.
+	// Omitted counts the others.
+	Unread  []Unread `json:"unread,omitempty"`
+	Omitted int      `json:"omitted,omitempty"`
+	// Incomplete says why the files are not all of the revision, "" if they are.
+	Incomplete string `json:"incomplete,omitempty"`
+	// Cut says that this index, cut out of a larger one, lacks files that have to
+	// do with those that it was cut out for, as there are too many.
+	Cut bool `json:"cut,omitempty"`
+	// Half and Double are the signs of the files of which this index, cut out of
+	// a larger one, has no summary.
+	Half   []interp.Place `json:"half,omitempty"`
+	Double []interp.Place `json:"double,omitempty"`
 }
 
 // An Unread is a file that was left out.
@@ -48,42 +54,23 @@ type Unread struct {
 	Reason string `json:"reason"`
 }
 
+// maxUnread bounds the files that are named as left out.
+const maxUnread = 100
+
 // NewIndex returns an index without files.
 func NewIndex() *Index {
-	return &Index{Version: Version, Files: map[string]string{}, Outlines: map[string]Outline{}, Modules: map[string]*Module{}}
+	return &Index{
+		Version: Version, Files: map[string]string{}, Outlines: map[string]Outline{}, Modules: map[string]*Module{}, Configs: map[string]Config{},
+	}
 }
 
-// Encode writes an index down, compressed.
-func (ix *Index) Encode() ([]byte, error) {
-	var b bytes.Buffer
-	w := gzip.NewWriter(&b)
-	if err := json.NewEncoder(w).Encode(ix); err != nil {
-		return nil, fmt.Errorf("encode the index: %w", err)
+// leave notes a file that was left out.
+func (ix *Index) leave(path, reason string) {
+	if len(ix.Unread) >= maxUnread {
+		ix.Omitted++
+		return
 	}
-	if err := w.Close(); err != nil {
-		return nil, fmt.Errorf("encode the index: %w", err)
-	}
-	return b.Bytes(), nil
-}
-
-// maxDecoded bounds what an encoded index may hold, in bytes.
-const maxDecoded = 512 << 20
-
-// Decode is Encode's inverse. An index of another version is an error.
-func Decode(data []byte) (*Index, error) {
-	r, err := gzip.NewReader(bytes.NewReader(data))
-	if err != nil {
-		return nil, fmt.Errorf("decode the index: %w", err)
-	}
-	ix := NewIndex()
-	ix.Version = 0
-	if err := json.NewDecoder(io.LimitReader(r, maxDecoded)).Decode(ix); err != nil {
-		return nil, fmt.Errorf("decode the index: %w", err)
-	}
-	if ix.Version != Version {
-		return nil, fmt.Errorf("decode the index: it is of version %d, not %d", ix.Version, Version)
-	}
-	return ix, nil
+	ix.Unread = append(ix.Unread, Unread{Path: path, Reason: reason})
 }
 
 // Summary parses, evaluates and summarises one file. A file that cannot be
@@ -136,7 +123,8 @@ func Link(ix *Index, changed map[string]*Module) *Linked {
 	}
 	l := newLinker(all)
 	if ix != nil {
-		l.half = ix.Half
+		half, double := ix.signs()
+		l.half, l.double, l.wild = half, double, l.wild || ix.Cut
 	}
 	return &Linked{l}
 }
@@ -316,7 +304,10 @@ func (k *Linked) Signs(but map[string]bool) (half, double []interp.Place) {
 			double = append(double, places(u.path, u.m.Double, true)...)
 		}
 	}
-	return append(half, k.l.half...), double
+	rest := func(list []interp.Place) []interp.Place {
+		return slices.DeleteFunc(slices.Clone(list), func(p interp.Place) bool { return but[p.Path] })
+	}
+	return append(half, rest(k.l.half)...), append(double, rest(k.l.double)...)
 }
 
 // constant is a value of another file, nil if it is none that is known here.

@@ -2,6 +2,7 @@ package project_test
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -12,6 +13,17 @@ import (
 	"github.com/dtypebot/dtypebot/analysis/interp"
 	"github.com/dtypebot/dtypebot/analysis/project"
 )
+
+// gather indexes texts without evaluating them.
+func gather(texts map[string]string) (*project.Collection, *project.Index) {
+	c := project.NewCollection("", func(string) bool { return false })
+	for _, p := range slices.Sorted(maps.Keys(texts)) {
+		if c.Wants(p, int64(len(texts[p]))) {
+			c.Add(p, texts[p])
+		}
+	}
+	return c, c.Index()
+}
 
 func TestSettings(t *testing.T) {
 	for _, tc := range []struct {
@@ -28,10 +40,14 @@ func TestSettings(t *testing.T) {
 		{"train.yaml", "precision: 32\nhalf_width: 16\nmetric_precision: 16\n# mixed_precision: bf16\n", 0},
 		{"train.yaml", "mixed_precision: \"no\"\nbf16: false\n", 0},
 		{"train.yaml", strings.Repeat("# data\n", 12_000) + "bf16: true\n", 0},
+		{"package-lock.json", "{\"bf16\": true}\n", 0},
+		{".pre-commit-config.yaml", "bf16: true\n", 0},
+		{"tests/a.yaml", "bf16: true\n", 0},
 	} {
-		got := project.Settings(tc.path, tc.text)
+		_, ix := gather(map[string]string{tc.path: tc.text})
+		got, _ := project.Link(ix, nil).Signs(nil)
 		if len(got) != tc.signs {
-			t.Errorf("%.60q: %d signs, want %d: %+v", tc.text, len(got), tc.signs, got)
+			t.Errorf("%s, %.60q: %d signs, want %d: %+v", tc.path, tc.text, len(got), tc.signs, got)
 		}
 		for _, p := range got {
 			if p.Path != tc.path || p.Line < 1 {
@@ -39,25 +55,32 @@ func TestSettings(t *testing.T) {
 			}
 		}
 	}
-	for path, want := range map[string]bool{
-		"a.yaml": true, "b/c.json": true, "pyproject.toml": true, "package-lock.json": false, ".pre-commit-config.yaml": false, "tests/a.yaml": false, "a.py": false,
-	} {
-		if project.Setting(path) != want {
-			t.Errorf("Setting(%s) is %v", path, !want)
-		}
-	}
 }
 
 func TestRequirement(t *testing.T) {
-	for text, want := range map[string]string{
-		"dependencies = [\"numpy\", \"torch>=2.1\"]\n":   ">=2.1",
-		"dependencies = [\n  'torch == 1.13.*',\n]\n":    "== 1.13.*",
-		"[tool.poetry.dependencies]\ntorch = \"^2.0\"\n": "^2.0",
-		"dependencies = [\"torchvision>=0.15\"]\n":       "",
+	for _, tc := range []struct{ path, text, want, major string }{
+		{"pyproject.toml", "dependencies = [\"numpy\", \"torch>=2.1\"]\n", ">=2.1", "2"},
+		{"pyproject.toml", "dependencies = [\n  'torch == 1.13.*',\n]\n", "== 1.13.*", "1"},
+		{"pyproject.toml", "[tool.poetry.dependencies]\ntorch = \"^2.0\"\n", "^2.0", "2"},
+		{"pyproject.toml", "torch = {version = \"~2.3\", source = \"cpu\"}\n", "~2.3", "2"},
+		{"pyproject.toml", "dependencies = [\"torchvision>=0.15\"]\n", "", ""},
+		{"setup.cfg", "install_requires =\n    numpy\n    torch>=1.8,<2.0\n", ">=1.8,<2.0", "1"},
+		{"requirements.txt", "# torch==2.0\ntorchvision==0.14\ntorch==1.13.1+cu117 # old\n", "==1.13.1+cu117", "1"},
+		{"requirements.txt", "torch>=1.10\n", ">=1.10", ""},
+		{"requirements-gpu.txt", "torch~=2.1; python_version > '3.8'\n", "~=2.1", "2"},
+		{"requirements.txt", "torch<2.3\n", "<2.3", ""},
+		{"requirements.txt", "torch!=2.0.1\n", "!=2.0.1", ""},
+		{"docs/requirements.txt", "torch==2.1\n", "", ""},
 	} {
-		if got := project.Requirement(text); got != want {
-			t.Errorf("%q: %q, want %q", text, got, want)
+		_, ix := gather(map[string]string{tc.path: tc.text})
+		got, in := ix.Torch()
+		if got != tc.want || (in == tc.path) != (tc.want != "") || project.Major(got) != tc.major {
+			t.Errorf("%s %q: %q in %q, of major version %q; want %q, %q", tc.path, tc.text, got, in, project.Major(got), tc.want, tc.major)
 		}
+	}
+	_, ix := gather(map[string]string{"requirements.txt": "torch==1.13\n", "pyproject.toml": "d = ['torch>=2']\n"})
+	if got, in := ix.Torch(); in != "pyproject.toml" || got != ">=2" {
+		t.Errorf("the package's own requirement does not go first: %q in %q", got, in)
 	}
 }
 
@@ -137,6 +160,95 @@ func TestIndexCoding(t *testing.T) {
 		if _, err := project.Decode(data); err == nil {
 			t.Errorf("%s was read", name)
 		}
+	}
+}
+
+// TestNear cuts out of an index what has to do with a file, and keeps the signs of
+// the rest.
+func TestNear(t *testing.T) {
+	texts := map[string]string{
+		"train.py":        "import torch\nfrom model import Net\nNet().to(torch.bfloat16)\n",
+		"model.py":        "import torch\nfrom layers import layer\n",
+		"layers.py":       "import torch\ndef layer(x): return x\n",
+		"far.py":          "import torch\ntorch.ones(3).half()\n",
+		"gone.py":         "import torch\nfrom model import Net\nx = torch.ones(3).double()\n",
+		"conf.yaml":       "bf16: true\n",
+		"tests/test_a.py": "import torch\ntorch.ones(3).half()\n",
+	}
+	c, ix := gather(texts)
+	for p, text := range c.Texts {
+		m, err := project.Summary(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		hash := ix.Files[p]
+		ix.Modules[hash], ix.Outlines[hash] = m, ix.Outlines[hash].Of(m)
+	}
+	data, err := ix.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	kept, err := project.Open(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cut, err := kept.Near(map[string]string{"model.py": texts["model.py"]}, []string{"gone.py"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	near, err := project.Decode(cut)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := slices.Sorted(maps.Keys(near.Files)); !slices.Equal(got, []string{"layers.py", "train.py"}) || len(near.Modules) != 2 {
+		t.Errorf("near are %q, %d summaries", got, len(near.Modules))
+	}
+	half, double := project.Link(near, nil).Signs(nil)
+	var places []string
+	for _, s := range half {
+		places = append(places, fmt.Sprintf("%s:%d", s.Path, s.Line))
+	}
+	slices.Sort(places)
+	if !slices.Equal(places, []string{"conf.yaml:1", "far.py:2", "train.py:3"}) || len(double) > 0 {
+		t.Errorf("signs %q and %v", places, double)
+	}
+}
+
+// TestHints finds a sign in a file that has nothing to do with the checked one.
+func TestHints(t *testing.T) {
+	c, ix := gather(map[string]string{
+		"a.py":            "width = 'half the bfloat16'\n",
+		"tests/test_a.py": "import torch\ntorch.ones(3).half()\n",
+		"z.py":            "from accelerate import Accelerator\nAccelerator(mixed_precision='bf16')\n",
+	})
+	ix.Hints(c.Texts)
+	half, _ := project.Link(ix, nil).Signs(nil)
+	if len(half) != 1 || half[0].Path != "z.py" || half[0].Line != 2 {
+		t.Errorf("signs %v", half)
+	}
+}
+
+// TestCollectionBounds leaves out what is too much, and says so.
+func TestCollectionBounds(t *testing.T) {
+	c := project.NewCollection("", func(p string) bool { return p == "ignored.py" })
+	for p, size := range map[string]int64{"ignored.py": 1, ".hidden/a.py": 1, "venv/a.py": 1, "a.c": 1, "big.py": 2 << 20, "data.json": 1 << 20} {
+		if c.Wants(p, size) {
+			t.Errorf("%s is wanted", p)
+		}
+	}
+	for i := range project.MaxFiles {
+		p := fmt.Sprintf("m%d.py", i)
+		if !c.Wants(p, 0) {
+			t.Fatalf("%s is not wanted", p)
+		}
+		c.Add(p, "")
+	}
+	for i := range 200 {
+		c.Wants(fmt.Sprintf("n%d.py", i), 0)
+	}
+	ix := c.Index()
+	if len(ix.Files) != project.MaxFiles || len(ix.Unread) != 100 || ix.Omitted != 101 {
+		t.Errorf("%d files, %d named and %d counted as left out", len(ix.Files), len(ix.Unread), ix.Omitted)
 	}
 }
 

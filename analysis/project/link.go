@@ -81,9 +81,9 @@ type linker struct {
 	at           map[string]*unit
 	callers      map[definition][]site
 	casts        map[definition]*castings
-	half         []interp.Place // signs in configurations
+	half, double []interp.Place // signs in configurations and in files without a summary
 	fills        map[string][]fillAt
-	wild         bool // the values of some batch are cast without naming them
+	wild         bool // the values of some batch are cast without naming them, or not all fills are known
 	otherDefault bool // some file changes the default dtype
 	// covered are the functions that some caller reaches under autocast; all
 	// says that it may be any.

@@ -1,12 +1,14 @@
 package project
 
 import (
+	"maps"
 	"path"
 	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/dtypebot/dtypebot/analysis/interp"
+	"github.com/dtypebot/dtypebot/analysis/python"
 )
 
 // An Outline says what a file is about as far as a glance shows.
@@ -14,7 +16,18 @@ type Outline struct {
 	Imports []interp.Import `json:"imports,omitempty"`
 	Keys    []string        `json:"keys,omitempty"` // constant keys of dictionaries
 	Torch   bool            `json:"torch,omitempty"`
+	// Fills are the keys that the file fills, if Known, which says that it was
+	// evaluated.
+	Fills []string `json:"fills,omitempty"`
+	Known bool     `json:"known,omitempty"`
+	// Half and Double are the first signs of these precisions, if they were looked
+	// for.
+	Half   []Sign `json:"half,omitempty"`
+	Double []Sign `json:"double,omitempty"`
 }
+
+// maxOutlined bounds the signs of one kind in an outline.
+const maxOutlined = 2
 
 var (
 	importLine = regexp.MustCompile(`(?m)^[ \t]*(?:from[ \t]+([.\w]+)[ \t]+import[ \t]+(\([^)]*\)|[^\n#]*)|import[ \t]+([^\n#]*))`)
@@ -56,8 +69,63 @@ func Glance(source string) Outline {
 	return o
 }
 
-// maxWanted bounds the files that one review asks for.
-const maxWanted = 400
+// signWords are words of which one stands in every sign of half precision.
+var signWords = []string{
+	"bfloat16", "float16", "half", "bf16", "fp16", "autocast", "GradScaler", "MixedPrecision", "AmpOptimWrapper", "mp_policy", "precision", "force_fp32", "-dtype", "_dtype",
+}
+
+// Hints looks for a sign of half precision in files that have no summary, by
+// path with their texts, if nothing else shows one. Parsing all of them would
+// cost more than it tells.
+func (ix *Index) Hints(texts map[string]string) {
+	if half, _ := ix.signs(); len(half) > 0 {
+		return
+	}
+	for p, hash := range ix.Files {
+		if m := ix.Modules[hash]; m != nil && len(m.Half) > 0 && !offPath(p) {
+			return
+		}
+	}
+	for _, p := range slices.Sorted(maps.Keys(texts)) {
+		hash := ix.Files[p]
+		o := ix.Outlines[hash]
+		if ix.Modules[hash] != nil || offPath(p) || !slices.ContainsFunc(signWords, func(w string) bool { return strings.Contains(texts[p], w) }) {
+			continue
+		}
+		ix.Outlines[hash] = o.signed(texts[p])
+		if len(ix.Outlines[hash].Half) > 0 {
+			return
+		}
+	}
+}
+
+// Of is the outline of a file whose summary is known.
+func (o Outline) Of(m *Module) Outline {
+	o.Imports, o.Half, o.Double = m.Imports, first(m.Half), first(m.Double)
+	o.Fills, o.Known = nil, true
+	for _, f := range m.Fills {
+		o.Fills = append(o.Fills, f.Key)
+	}
+	slices.Sort(o.Fills)
+	o.Fills = slices.Compact(o.Fills)
+	return o
+}
+
+// signed is the outline of a text with the signs that its tree shows.
+func (o Outline) signed(source string) Outline {
+	defer func() { _ = recover() }() // what cannot be parsed shows none
+	if tree, err := python.Parse(source); err == nil {
+		half, double := signs(tree)
+		o.Half, o.Double = first(half), first(double)
+	}
+	return o
+}
+
+// first are the signs that an outline keeps.
+func first(list []Sign) []Sign { return list[:min(len(list), maxOutlined)] }
+
+// MaxWanted bounds the files that one review asks for.
+const MaxWanted = 400
 
 // Wants names the files whose summaries are missing in the index and would tell
 // something of the given files, by path with their texts: those that they
@@ -69,19 +137,14 @@ func Wants(files map[string]string, ix *Index) []string {
 		switch m := ix.Modules[hash]; {
 		case files[p] != "":
 		case m != nil:
-			w.outlines[p] = Outline{Imports: m.Imports}
+			w.outlines[p] = ix.Outlines[hash].Of(m)
 		default:
 			w.outlines[p] = ix.Outlines[hash]
 		}
 	}
-	keys := map[string]bool{}
 	for p, text := range files {
-		o := Glance(text)
-		w.outlines[p] = o
+		w.outlines[p] = Glance(text)
 		w.seen[p] = true
-		for _, k := range o.Keys {
-			keys[k] = true
-		}
 	}
 	w.index()
 	var near []string
@@ -89,15 +152,20 @@ func Wants(files map[string]string, ix *Index) []string {
 		near = append(near, p)
 	}
 	slices.Sort(near)
-	near = append(w.forward(near), w.backward(near)...)
-	near = append(near, w.filling(keys)...)
-	for range 3 {
-		near = append(w.forward(near), w.backward(near)...)
-		if len(near) == 0 || len(w.out) >= maxWanted {
-			break
+	// A key is read where a value is passed on and filled anywhere; what it holds
+	// is known only if all its fills are.
+	readers := near
+	for i := 0; i < 4 && len(near) > 0 && len(w.out) < MaxWanted; i++ {
+		next := w.forward(near)
+		callers := w.backward(near)
+		if i < 2 {
+			readers = append(readers, callers...)
+			next = append(next, w.filling(readers)...)
+			readers = callers
 		}
+		near = append(next, callers...)
 	}
-	return w.out[:min(len(w.out), maxWanted)]
+	return w.out[:min(len(w.out), MaxWanted)]
 }
 
 type wanting struct {
@@ -200,11 +268,22 @@ func (w *wanting) backward(list []string) (next []string) {
 	return next
 }
 
-// filling takes the files that name one of the keys.
-func (w *wanting) filling(keys map[string]bool) (next []string) {
+// filling takes the files that fill a key which one of the given ones names, or
+// may do so for all that is known.
+func (w *wanting) filling(list []string) (next []string) {
+	keys := map[string]bool{}
+	for _, p := range list {
+		for _, k := range w.outlines[p].Keys {
+			keys[k] = true
+		}
+	}
 	for _, p := range w.paths {
 		o := w.outlines[p]
-		if o.Torch && slices.ContainsFunc(o.Keys, func(k string) bool { return keys[k] }) && w.take(p) {
+		filled := o.Fills
+		if !o.Known && o.Torch {
+			filled = o.Keys
+		}
+		if slices.ContainsFunc(filled, func(k string) bool { return keys[k] }) && w.take(p) {
 			next = append(next, p)
 		}
 	}

@@ -4,8 +4,6 @@ import (
 	"path"
 	"regexp"
 	"strings"
-
-	"github.com/dtypebot/dtypebot/analysis/interp"
 )
 
 // settingLine matches a line of YAML, TOML or JSON that chooses half precision
@@ -20,9 +18,31 @@ var enabledBlock = regexp.MustCompile(`(?i)["']?(?:bf16|fp16)["']?\s*:\s*\{?\s*[
 // maxSetting is how long a configuration may be, in bytes.
 const maxSetting = 64 << 10
 
-// Setting reports whether a path may be a configuration worth reading: YAML,
+// A Config is what a configuration or a list of requirements says.
+type Config struct {
+	Blob  string `json:"blob"`
+	Half  []Sign `json:"half,omitempty"`
+	Torch string `json:"torch,omitempty"` // what it asks of PyTorch, like ">=2.1"
+}
+
+// config takes a configuration.
+func (c *Collection) config(p, text string) {
+	k := Config{Blob: Blob(text)}
+	if setting(p) {
+		k.Half = settings(text)
+	}
+	if requires(p) {
+		k.Torch = Requirement(p, text)
+	}
+	c.ix.Configs[p] = k
+}
+
+// configuration reports whether a file is read for its settings or requirements.
+func configuration(p string) bool { return setting(p) || requires(p) }
+
+// setting reports whether a path may be a configuration worth reading: YAML,
 // JSON or TOML that is no lock, no data and no tool's own.
-func Setting(p string) bool {
+func setting(p string) bool {
 	base := path.Base(p)
 	switch path.Ext(base) {
 	case ".yaml", ".yml", ".toml", ".json":
@@ -32,33 +52,20 @@ func Setting(p string) bool {
 	return !strings.HasPrefix(base, ".") && !strings.Contains(base, "lock") && base != "package.json" && !offPath(strings.TrimSuffix(p, path.Ext(p))+".py")
 }
 
-// Settings returns the signs of half precision in a configuration. Text over
+// settings returns the signs of half precision in a configuration. Text over
 // 64 KiB is data.
-func Settings(p, text string) (half []interp.Place) {
+func settings(text string) (half []Sign) {
 	if len(text) > maxSetting {
 		return nil
 	}
 	n := 0
 	for line := range strings.Lines(text) {
 		if n++; settingLine.MatchString(strings.TrimRight(line, "\r\n")) {
-			half = append(half, interp.Place{Path: p, Line: n, Text: code(oneLine(strings.TrimSpace(line)))})
+			half = append(half, Sign{Line: n, Text: code(oneLine(strings.TrimSpace(line)))})
 		}
 	}
 	for _, at := range enabledBlock.FindAllStringIndex(text, 4) {
-		half = append(half, interp.Place{Path: p, Line: 1 + strings.Count(text[:at[0]], "\n"), Text: code(oneLine(text[at[0]:at[1]]))})
+		half = append(half, Sign{Line: 1 + strings.Count(text[:at[0]], "\n"), Text: code(oneLine(text[at[0]:at[1]]))})
 	}
 	return half[:min(len(half), maxSigns)]
-}
-
-var torchRequirement = regexp.MustCompile(`["']torch\s*((?:[<>=!~]=?|===)[^"';#\]]*)["'; ]|^\s*torch\s*=\s*["']([^"']+)["']`)
-
-// Requirement returns what a pyproject.toml asks of PyTorch, like ">=2.1", "" if
-// nothing.
-func Requirement(text string) string {
-	for line := range strings.Lines(text) {
-		if m := torchRequirement.FindStringSubmatch(line); m != nil {
-			return strings.TrimSpace(m[1] + m[2])
-		}
-	}
-	return ""
 }

@@ -26,9 +26,12 @@ import (
 // Analyse finds the mistakes of a pull request's files and plans the comments,
 // in this process. around is what the change has around them. When ctx ends it returns the cause.
 func Analyse(ctx context.Context, files []analysis.File, around check.Around) (check.Report, suggestions.Plan, error) {
-	options := around.Options()
+	options, err := around.Options()
 	options.Cache = check.NewCache()
 	report := check.Run(ctx, files, options)
+	if err != nil {
+		report.Notes = append(report.Notes, check.Note{Path: ".", Text: "the index of the repository could not be read; only the changed files were"})
+	}
 	plan := suggestions.Propose(ctx, files, report, suggestions.Options{
 		Float32: around.Tuning.Geometry == check.GeometryFloat32,
 		Recheck: func(ctx context.Context, files []analysis.File) check.Report { return check.Run(ctx, files, options) },
@@ -45,6 +48,7 @@ type request struct {
 	Files   []requestFile
 	Deleted [][]byte
 	Tuning  check.Tuning
+	Index   []byte
 }
 
 // A requestFile is an analysis.File with texts as bytes, which hide the embedded
@@ -62,7 +66,7 @@ type answer struct {
 
 // encodeRequest writes a request down.
 func encodeRequest(files []analysis.File, around check.Around) ([]byte, error) {
-	r := request{Tuning: around.Tuning}
+	r := request{Tuning: around.Tuning, Index: around.Index}
 	for _, f := range files {
 		r.Files = append(r.Files, requestFile{f, []byte(f.Source), []byte(f.Base)})
 	}
@@ -85,7 +89,7 @@ func decodeRequest(in io.Reader) (files []analysis.File, around check.Around, er
 	for _, text := range r.Deleted {
 		around.Deleted = append(around.Deleted, string(text))
 	}
-	around.Tuning = r.Tuning
+	around.Tuning, around.Index = r.Tuning, r.Index
 	return files, around, nil
 }
 

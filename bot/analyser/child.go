@@ -173,6 +173,7 @@ func merge(parts []answer) answer {
 			r.Raises[path] = keys
 		}
 		r.Notes = append(r.Notes, part.Report.Notes...)
+		r.Near, r.Indexed, r.Torch = max(r.Near, part.Report.Near), cmp.Or(r.Indexed, part.Report.Indexed), cmp.Or(r.Torch, part.Report.Torch)
 		r.Unifiers = append(r.Unifiers, part.Report.Unifiers...)
 		r.Surveys = append(r.Surveys, part.Report.Surveys...)
 		r.Signs.Half = append(r.Signs.Half, part.Report.Signs.Half...)

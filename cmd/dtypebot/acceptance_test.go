@@ -108,15 +108,16 @@ func checkDiff(t *testing.T, head map[string]string, diff string) (check.Report,
 		t.Fatal(err)
 	}
 	defer tree.close()
-	files, deleted, err := tree.changed(strings.NewReader(diff))
+	changed, err := tree.changed(strings.NewReader(diff))
 	if err != nil {
 		t.Fatal(err)
 	}
-	around, err := projectOf(t.Context(), tree, files)
+	around, err := projectOf(t.Context(), tree, changed.files, changed)
 	if err != nil {
 		t.Fatal(err)
 	}
-	options := check.Options{Deleted: deleted, Cache: check.NewCache(), Project: around}
+	files := changed.files
+	options := check.Options{Deleted: changed.deleted, Cache: check.NewCache(), Project: around}
 	found := check.Run(t.Context(), files, options)
 	return found, suggestions.Propose(t.Context(), files, found, suggestions.Options{
 		Recheck: func(ctx context.Context, files []analysis.File) check.Report {

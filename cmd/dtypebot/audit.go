@@ -109,7 +109,7 @@ func (o auditOptions) audit(ctx context.Context, dir string) (report.Audit, erro
 		return report.Audit{}, err
 	}
 	files = slices.DeleteFunc(files, func(f analysis.File) bool { return !settings.Wants(f.Path) })
-	around, err := projectOf(ctx, tree, files)
+	around, err := projectOf(ctx, tree, files, change{})
 	if err != nil {
 		return report.Audit{}, err
 	}

@@ -102,7 +102,7 @@ func (o checkOptions) run(ctx context.Context, paths []string, stdin io.Reader, 
 		return err
 	}
 	defer tree.close()
-	files, deleted, err := o.read(ctx, tree, stdin)
+	change, rest, err := o.read(ctx, tree, stdin)
 	if err != nil {
 		return err
 	}
@@ -113,17 +113,17 @@ func (o checkOptions) run(ctx context.Context, paths []string, stdin io.Reader, 
 	for _, f := range faults {
 		fmt.Fprintln(stderr, f)
 	}
-	files = slices.DeleteFunc(files, func(f analysis.File) bool { return !settings.Wants(f.Path) })
+	files := slices.DeleteFunc(change.files, func(f analysis.File) bool { return !settings.Wants(f.Path) })
 	if !o.confidenceGiven && settings.MinConfidence != "" {
 		o.confidence = string(settings.MinConfidence)
 	}
 
 	// The cache makes proving a suggestion cost one file, not all of them.
-	around, err := projectOf(ctx, tree, files)
+	around, err := projectOf(ctx, rest, files, change)
 	if err != nil {
 		return err
 	}
-	options := check.Options{Rules: o.rules, Deleted: deleted, Project: around, Cache: check.NewCache()}.Tuned(settings.Tuning)
+	options := check.Options{Rules: o.rules, Deleted: change.deleted, Project: around, Cache: check.NewCache()}.Tuned(settings.Tuning)
 	found, plan := examine(ctx, files, options, o.fix)
 	if err := ctx.Err(); err != nil {
 		return errors.New("interrupted")
@@ -215,27 +215,31 @@ func (o checkOptions) valid() (report.Color, error) {
 	return report.ParseColor(o.color)
 }
 
-// read gives the files to analyse and the texts of those that the diff deletes.
-func (o checkOptions) read(ctx context.Context, tree *tree, stdin io.Reader) ([]analysis.File, []string, error) {
+// read gives what is to be analysed, and where the rest of the repository is
+// read from: as it was before the change, if git can tell.
+func (o checkOptions) read(ctx context.Context, tree *tree, stdin io.Reader) (change, source, error) {
 	switch {
 	case o.base != "":
-		diff, err := tree.gitDiff(ctx, o.base)
+		diff, ancestor, err := tree.gitDiff(ctx, o.base)
 		if err != nil {
-			return nil, nil, err
+			return change{}, nil, err
 		}
-		return tree.changed(strings.NewReader(diff))
+		c, err := tree.changed(strings.NewReader(diff))
+		return c, ancestor, err
 	case o.diff == "-":
-		return tree.changed(stdin)
+		c, err := tree.changed(stdin)
+		return c, tree, err
 	case o.diff != "":
 		f, err := os.Open(o.diff)
 		if err != nil {
-			return nil, nil, fmt.Errorf("read diff: %w", err)
+			return change{}, nil, fmt.Errorf("read diff: %w", err)
 		}
 		defer f.Close()
-		return tree.changed(f)
+		c, err := tree.changed(f)
+		return c, tree, err
 	}
 	files, err := tree.all()
-	return files, nil, err
+	return change{files: files}, tree, err
 }
 
 // applied reports whether --fix mended a finding.

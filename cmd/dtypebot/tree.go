@@ -214,13 +214,21 @@ func (t *tree) boring(p, name string) bool {
 	return err == nil
 }
 
-// changed returns the Python files that a diff changes, with their text before
-// it, and the texts of those that it deletes.
-func (t *tree) changed(r io.Reader) (files []analysis.File, deleted []string, err error) {
+// A change is what a diff does to the Python files of a folder.
+type change struct {
+	files   []analysis.File   // that it changes, with their text before it
+	deleted []string          // texts of those that it deletes
+	beside  map[string]string // that it changes too and nobody asked for, as they are now
+	gone    []string          // paths that it deletes or renames
+}
+
+// changed reads what a diff changes.
+func (t *tree) changed(r io.Reader) (c change, err error) {
 	parsed, err := patch.Parse(r)
 	if err != nil {
-		return nil, nil, err
+		return change{}, err
 	}
+	c.beside = map[string]string{}
 	seen := map[string]bool{}
 	for _, f := range parsed {
 		p := f.Path()
@@ -228,44 +236,51 @@ func (t *tree) changed(r io.Reader) (files []analysis.File, deleted []string, er
 			continue
 		}
 		if !filepath.IsLocal(filepath.FromSlash(p)) {
-			return nil, nil, fmt.Errorf("the diff names %q, which is outside the root", p)
+			return change{}, fmt.Errorf("the diff names %q, which is outside the root", p)
 		}
 		if seen[p] {
-			return nil, nil, fmt.Errorf("the diff names %s twice", p)
+			return change{}, fmt.Errorf("the diff names %s twice", p)
 		}
 		seen[p] = true
+		if f.Renamed {
+			c.gone = append(c.gone, f.OldPath)
+		}
 		if f.Deleted {
-			deleted = append(deleted, strings.Join(f.Removed(), ""))
+			c.gone = append(c.gone, p)
+			c.deleted = append(c.deleted, strings.Join(f.Removed(), ""))
 			continue
 		}
 		info, err := t.root.Lstat(filepath.FromSlash(p))
 		if errors.Is(err, fs.ErrNotExist) && emptied(f) {
 			// Plain diffs do not say that a file is gone, only that it is empty.
-			deleted = append(deleted, strings.Join(f.Removed(), ""))
+			c.gone = append(c.gone, p)
+			c.deleted = append(c.deleted, strings.Join(f.Removed(), ""))
 			continue
 		}
 		if err != nil {
-			return nil, nil, fmt.Errorf("the diff changes %s: %w in %s", p, bare(err), t.dir)
+			return change{}, fmt.Errorf("the diff changes %s: %w in %s", p, bare(err), t.dir)
 		}
 		if !info.Mode().IsRegular() {
 			continue // a symbolic link's "text" is its target
 		}
 		text, err := t.read(p)
 		if err != nil {
-			return nil, nil, err
+			return change{}, err
 		}
 		base, err := f.Reverse(text)
 		if err != nil {
-			return nil, nil, err
+			return change{}, err
 		}
 		if !t.wanted(p) {
-			// It is not reported on, but code may have moved out of it.
-			deleted = append(deleted, strings.Join(f.Removed(), ""))
+			// It is not reported on, but code may have moved out of it, and it says
+			// things of the others.
+			c.beside[p] = text
+			c.deleted = append(c.deleted, strings.Join(f.Removed(), ""))
 			continue
 		}
-		files = append(files, analysis.File{Path: p, Source: text, Base: base, Added: f.Added, Hunks: f.AnalysisHunks()})
+		c.files = append(c.files, analysis.File{Path: p, Source: text, Base: base, Added: f.Added, Hunks: f.AnalysisHunks()})
 	}
-	return files, deleted, nil
+	return c, nil
 }
 
 // emptied reports whether a diff leaves nothing of a file.
@@ -280,11 +295,11 @@ func (t *tree) wanted(p string) bool {
 }
 
 // gitDiff returns the change from the common ancestor of a revision and HEAD to
-// the files as they are.
-func (t *tree) gitDiff(ctx context.Context, rev string) (string, error) {
+// the files as they are, and that ancestor.
+func (t *tree) gitDiff(ctx context.Context, rev string) (diff string, ancestor revision, err error) {
 	git, err := exec.LookPath("git")
 	if err != nil {
-		return "", errors.New("--base needs the git program, which is not installed")
+		return "", revision{}, errors.New("--base needs the git program, which is not installed")
 	}
 	run := func(args ...string) (string, error) {
 		cmd := exec.CommandContext(ctx, git, append([]string{"-C", t.dir}, args...)...)
@@ -301,24 +316,24 @@ func (t *tree) gitDiff(ctx context.Context, rev string) (string, error) {
 		return out.String(), nil
 	}
 	if _, err := run("rev-parse", "--git-dir"); err != nil {
-		return "", fmt.Errorf("--base %s: %w", rev, err)
+		return "", revision{}, fmt.Errorf("--base %s: %w", rev, err)
 	}
 	commit, err := run("rev-parse", "--verify", "--quiet", "--end-of-options", rev+"^{commit}")
 	if err != nil {
-		return "", fmt.Errorf("--base %s: the repository has no such revision", rev)
+		return "", revision{}, fmt.Errorf("--base %s: the repository has no such revision", rev)
 	}
 	from, err := run("merge-base", strings.TrimSpace(commit), "HEAD")
 	if err != nil {
-		return "", fmt.Errorf("--base %s: it has no common ancestor with HEAD", rev)
+		return "", revision{}, fmt.Errorf("--base %s: it has no common ancestor with HEAD", rev)
 	}
 	// Whatever the user's configuration says, the output must be a plain diff
 	// with prefixes and paths relative to the root.
-	diff, err := run("-c", "core.quotePath=true", "diff", "--no-color", "--no-ext-diff", "--no-textconv", "--find-renames",
+	diff, err = run("-c", "core.quotePath=true", "diff", "--no-color", "--no-ext-diff", "--no-textconv", "--find-renames",
 		"--src-prefix=a/", "--dst-prefix=b/", "--relative", "--unified=3", "--submodule=short", strings.TrimSpace(from), "--", "*.py")
 	if err != nil {
-		return "", fmt.Errorf("--base %s: %w", rev, err)
+		return "", revision{}, fmt.Errorf("--base %s: %w", rev, err)
 	}
-	return diff, nil
+	return diff, revision{dir: t.dir, commit: strings.TrimSpace(from)}, nil
 }
 
 // mend writes the plan's suggestions to the files and returns how many there
