@@ -117,6 +117,7 @@ type finder struct {
 	facts  *interp.Facts
 	scopes map[*interp.Scope]*usage
 	casts  map[*interp.Scope][]castOperand // see castOperands
+	strict map[python.Node]*interp.Op      // see met
 }
 
 // floating reports whether a type is floating on all alternatives, as far as
@@ -243,6 +244,9 @@ func (f *finder) alone(op *interp.Op, a, b interp.Operand) []conflict {
 		// float32 or bfloat16 by a condition: the condition may well follow the root.
 		return out
 	}
+	if withoutHalf(op.Name) || f.met(c.keep.Value, c.part.DType) {
+		return out
+	}
 	f.blame(&c)
 	if len(out) > 0 && c.make == nil {
 		return out
@@ -251,6 +255,30 @@ func (f *finder) alone(op *interp.Op, a, b interp.Operand) []conflict {
 		c.evidence, c.sign = byRoot, s
 	}
 	return append(out, c)
+}
+
+// withoutHalf reports an operation that takes neither half dtype on any device:
+// with the root in half precision it stops whatever the other operand is.
+func withoutHalf(op string) bool {
+	name, ok := strings.CutPrefix(op, "torch.linalg.")
+	_, known := linearAlgebra[strings.TrimSuffix(name, "_ex")]
+	return ok && known
+}
+
+// met reports whether a value came out of an operation that wants one dtype and
+// got another operand of the given one: it has that dtype too, or the operation
+// raised, which is said there.
+func (f *finder) met(v *interp.Value, t dtype.Type) bool {
+	if f.strict == nil {
+		f.strict = map[python.Node]*interp.Op{}
+		for _, op := range f.facts.Ops {
+			if wantsOne(op) && op.Kind != interp.OpIndexPut && op.Within == nil {
+				f.strict[op.Node] = op
+			}
+		}
+	}
+	op := f.strict[origin(v).At]
+	return op != nil && slices.ContainsFunc(op.Operands, func(o interp.Operand) bool { return !o.Soft && o.Value.DType.Equal(t) })
 }
 
 // plausible rejects pairs that differ only if the root is narrower than what

@@ -140,6 +140,9 @@ func castFix(p *analysis.Pass, c *conflict) *analysis.Fix {
 	if c.op.Kind == interp.OpModule && c.odd.Name == "weight" {
 		return nil // never cast a parameter in forward
 	}
+	if writtenInto(c.op, c.odd) {
+		return nil // x.to(dtype).add_(y) leaves x as it was
+	}
 	if isLoss(c.op.Name) {
 		return lossFix(p, c)
 	}
@@ -155,6 +158,17 @@ func castFix(p *analysis.Pass, c *conflict) *analysis.Fix {
 		Title: "Cast to `" + ref + "`", Safety: analysis.Safe,
 		Edits: castEdit(p, c.odd.Expr, ".to("+ref+")"),
 	}
+}
+
+// writtenInto reports whether an operand is what a method writes into, as acc is
+// in acc.addmm_(a, b).
+func writtenInto(op *interp.Op, o interp.Operand) bool {
+	call, ok := op.Node.(*python.Call)
+	if !ok {
+		return false
+	}
+	at, ok := call.Func.(*python.Attribute)
+	return ok && o.Expr != nil && at.X == o.Expr && strings.HasSuffix(at.Sel, "_") && !strings.HasSuffix(at.Sel, "__")
 }
 
 // isLoss reports whether an operation is a loss: losses belong in float32.

@@ -50,10 +50,13 @@ func (f *finder) sibling(op *interp.Op) (conflict, bool) {
 			return conflict{}, false // what a module or a function gave may well follow the others
 		}
 	}
+	if len(odd) == 1 && writtenInto(op, odd[0]) {
+		return conflict{}, false // who adds in place to a wider sum casts what is added
+	}
 	if len(odd) == 1 && odd[0].Name == "bias" && slices.ContainsFunc(op.Operands, func(o interp.Operand) bool {
-		return o.Name == "weight" && origin(o.Value).How == interp.HowParam
+		return o.Name == "weight" && (handedOver(o) || handedOver(odd[0]) && origin(o.Value).How == interp.HowCast)
 	}) {
-		return conflict{}, false // weight and bias of one layer, handed in together
+		return conflict{}, false // weight and bias of one layer, handed over by who made them fit
 	}
 	if len(odd) != 1 || agree < 2 || !target {
 		return conflict{}, false
@@ -69,6 +72,9 @@ func (f *finder) sibling(op *interp.Op) (conflict, bool) {
 	}
 	return c, true
 }
+
+// handedOver reports whether an operand is a parameter of the function.
+func handedOver(o interp.Operand) bool { return origin(o.Value).How == interp.HowParam }
 
 // leftOut finds an operand that a branch forgot: on some path the others are
 // cast to one exact dtype, and this one never is.
@@ -94,7 +100,7 @@ func (f *finder) leftOut(op *interp.Op) (conflict, bool) {
 			cast = append(cast, o)
 		}
 	}
-	if len(cast) < 2 || len(odd) != 1 {
+	if len(cast) < 2 || len(odd) != 1 || writtenInto(op, odd[0]) {
 		return conflict{}, false
 	}
 	for _, a := range odd[0].Value.DType.Alternatives() {

@@ -125,7 +125,8 @@ func aboutDTypes(cond string) bool {
 	words := strings.FieldsFunc(strings.ToLower(cond), func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) })
 	return slices.ContainsFunc(words, func(w string) bool {
 		switch w {
-		case "dtype", "half", "autocast", "precision", "fp16", "bf16", "fp32", "float", "float16", "bfloat16", "float32", "upcast", "cast", "amp", "device", "mps", "cpu":
+		case "dtype", "half", "autocast", "precision", "fp16", "bf16", "fp32", "float", "float16", "bfloat16", "float32", "upcast", "cast", "amp", "device", "mps", "cpu",
+			"scripting", "tracing", "compiling", "onnx":
 			return true
 		}
 		return false
@@ -235,7 +236,7 @@ func (f *finder) sameOperation(t *twin) bool {
 		if !ok {
 			continue
 		}
-		if other, ok := path(base(at.X)); !ok || other != name {
+		if other, ok := path(base(at.X)); !ok || other != name || f.chosen(c.cast, t.odd.Expr) {
 			continue
 		}
 		ref, ok := reference(f.pass, t.op, t.keep)
@@ -246,6 +247,19 @@ func (f *finder) sameOperation(t *twin) bool {
 		return true
 	}
 	return false
+}
+
+// chosen reports whether an if that asks about dtypes, or for a compiler, stands
+// around one of two places of a function and not around the other.
+func (f *finder) chosen(a, b python.Node) bool {
+	found := false
+	f.pass.Tree.Inspect(func(n python.Node) bool {
+		if s, ok := n.(*python.If); ok && (within(s.Body, a) != within(s.Body, b) || within(s.Else, a) != within(s.Else, b)) {
+			found = found || aboutDTypes(f.pass.Tree.Text(s.Cond.Pos()))
+		}
+		return !found
+	})
+	return found
 }
 
 // A castOperand is an operand that a method call casts.
