@@ -195,6 +195,7 @@ func (e *evaluator) iterate(v *Value, at python.Node) *Value {
 		return &Value{Kind: KindString}
 	}
 	item := e.open(itemNode{at}, e.file.Text(at.Pos()))
+	item.Op, item.From = "iteration", []*Value{v}
 	e.originates(item, Origin{Kind: OriginItem, Of: v.symbol(), Index: -1})
 	return item
 }

@@ -24,7 +24,7 @@ func (f *finder) moved(op *interp.Op) (conflict, bool) {
 			if i == j || odd.Soft || keep.Soft || !guiding(keep) {
 				continue
 			}
-			if v := move(odd.Value, keep.Value.DType, 0); v != nil && setUp(v) != setUp(v.Beside) {
+			if v := move(odd.Value, keep.Value.DType, 0); v != nil && (setUp(v) != setUp(v.Beside) || madeHere(v, op.Scope, 0)) {
 				return conflict{op: op, keep: keep, odd: odd, part: v, evidence: byRoot, sign: v.At, move: v}, true
 			}
 		}
@@ -36,6 +36,28 @@ func (f *finder) moved(op *interp.Op) (conflict, bool) {
 // what came in or was computed follows other rules than what was set up.
 func setUp(v *interp.Value) bool {
 	return slices.ContainsFunc(attributes(v, 0), func(p string) bool { return strings.HasPrefix(p, "self.") })
+}
+
+// madeHere reports whether a value was computed in a function from nothing but
+// what the function made: a filter, a table.
+func madeHere(v *interp.Value, s *interp.Scope, depth int) bool {
+	if depth > 20 || !closed(v.DType) {
+		return false
+	}
+	if v.How == interp.HowCreate {
+		return v.Make != nil && v.Make.Scope == s
+	}
+	tensors := 0
+	for _, from := range v.From {
+		if from.Kind != interp.KindTensor {
+			continue
+		}
+		if !madeHere(from, s, depth+1) {
+			return false
+		}
+		tensors++
+	}
+	return tensors > 0
 }
 
 // move searches the history of a value for one that was put on the device of a

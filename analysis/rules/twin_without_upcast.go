@@ -20,13 +20,14 @@ Two methods, two branches or two statements compute the same thing, and only one
 of them casts up first. In half precision the other overflows or rounds, and the
 results of the two do not go together.
 
-Evidence: one of four (likely). A call on an attribute of self stands in two
+Evidence: one of five (likely). A call on an attribute of self stands in two
 methods of a class, equal but for .float(). A matrix product stands in two
 methods, equal but for self., and in one alone its operands were cast to
 float32. Of three statements or more that
 differ in the first part of a name only, two names are cast to float32 before
 and one is not. In a chain of conditions, two branches or more compute from
-a.float() and b.float(), and one subtracts b from a as they come.
+a.float() and b.float(), and one subtracts b from a as they come. Of the calls of
+one loss in a function two or more cast both tensors up, and one casts neither.
 
 Fix: the same cast.
 
@@ -38,6 +39,7 @@ that do not compute, and where both values are used in one place to be compared.
 		productTwins(p)
 		functions(p, func(d *python.FuncDef, _ []python.Node) {
 			variableTwins(p, d)
+			lossTwins(p, d)
 			inBody(d, func(s python.Stmt, around []python.Node) {
 				if i, ok := s.(*python.If); ok && !elif(i, around) {
 					branchTwins(p, i)
@@ -370,4 +372,46 @@ func floated(p *analysis.Pass, x python.Expr) string {
 		return ""
 	}
 	return n.ID
+}
+
+// lossTwins compares the calls of one loss in a function: two or more that cast
+// both tensors up against one that takes both as they come.
+func lossTwins(p *analysis.Pass, d *python.FuncDef) {
+	up, raw := map[string][]*python.Call{}, map[string][]*python.Call{}
+	inBody(d, func(s python.Stmt, around []python.Node) {
+		own(s, func(n python.Node) {
+			call, ok := n.(*python.Call)
+			if !ok || len(call.Args) < 2 || autocastAround(p, around) {
+				return
+			}
+			name := library(p, call.Func)
+			if !strings.HasPrefix(name, "torch.nn.functional.") || !isLoss(name) {
+				return
+			}
+			x, y := call.Args[0].Value, call.Args[1].Value
+			switch {
+			case floated(p, x) != "" && floated(p, y) != "":
+				up[name] = append(up[name], call)
+			case mayBeHalf(p, x) && mayBeHalf(p, y):
+				raw[name] = append(raw[name], call)
+			}
+		})
+	})
+	for name, calls := range raw {
+		if len(up[name]) < 2 || len(calls) > 1 {
+			continue
+		}
+		call, other := calls[0], up[name][0]
+		reportTwin(p, call, []python.Expr{call.Args[0].Value, call.Args[1].Value}, other,
+			fmt.Sprintf("The other calls of %s here cast both tensors to float32 (line %d), this one takes them as they come: in half precision it is rounded, and where one of the two is float32 the dtypes differ.",
+				code(p.Tree.Text(call.Func.Pos())), p.Tree.Line(other.Start)))
+	}
+}
+
+// mayBeHalf reports whether a name may hold half precision: nothing fixes its
+// dtype.
+func mayBeHalf(p *analysis.Pass, x python.Expr) bool {
+	_, isName := x.(*python.Name)
+	v := p.Facts.Values[x]
+	return isName && v != nil && (v.Kind == interp.KindOpen || v.Kind == interp.KindTensor) && len(tensorType(v).Roots()) > 0
 }

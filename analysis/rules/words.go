@@ -27,6 +27,14 @@ func code(s string) string {
 	return "`" + s + "`"
 }
 
+// list joins words: "a, b and c".
+func list(words []string) string {
+	if len(words) < 2 {
+		return strings.Join(words, "")
+	}
+	return strings.Join(words[:len(words)-1], ", ") + " and " + words[len(words)-1]
+}
+
 // named quotes the base of an operand.
 func named(p *analysis.Pass, o interp.Operand) string {
 	return code(p.Tree.Text(base(o.Expr).Pos()))
@@ -145,10 +153,7 @@ func knownWords(t dtype.Type) string {
 		for _, r := range rs {
 			names = append(names, code(r.Name))
 		}
-		of := names[0]
-		if n := len(names); n > 1 {
-			of = strings.Join(names[:n-1], ", ") + " and " + names[n-1]
-		}
+		of := list(names)
 		switch {
 		case !t.Widened() && len(rs) > 1:
 			return "as wide as " + of
