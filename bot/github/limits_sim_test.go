@@ -14,6 +14,7 @@ import (
 	"github.com/dtypebot/dtypebot/bot"
 	"github.com/dtypebot/dtypebot/bot/github"
 	"github.com/dtypebot/dtypebot/bot/githubsim"
+	"github.com/dtypebot/dtypebot/bot/githubsim/contract"
 )
 
 // A clock stands still until somebody sleeps.
@@ -249,13 +250,14 @@ func TestDown(t *testing.T) {
 	var asked atomic.Int64
 	down.Store(true)
 	w := newWorld(t)
+	inner := contract.Guard(t, w.Sim)
 	front := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		asked.Add(1)
 		if down.Load() {
 			http.Error(rw, "unicorn", http.StatusBadGateway)
 			return
 		}
-		w.Handler().ServeHTTP(rw, r)
+		inner.ServeHTTP(rw, r)
 	}))
 	t.Cleanup(front.Close)
 	limits := github.Limits{Failures: 5, Rest: 300 * time.Millisecond}

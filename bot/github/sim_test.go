@@ -68,7 +68,7 @@ func newWorldOf(t *testing.T, o githubsim.Options) *world {
 	}
 	must(t, err)
 	t.Cleanup(sim.Close)
-	w := &world{Sim: sim, t: t, server: httptest.NewServer(contracted(t, sim))}
+	w := &world{Sim: sim, t: t, server: httptest.NewServer(contract.Guard(t, sim))}
 	t.Cleanup(w.server.Close)
 	sim.SetURL(w.server.URL)
 	must(t, sim.AddRepository(t.Context(), owner, name, githubsim.RepositoryOptions{}))
@@ -83,31 +83,6 @@ func newWorldOf(t *testing.T, o githubsim.Options) *world {
 	must(t, err)
 	w.restart()
 	return w
-}
-
-// contracted is the simulator's handler, under GitHub's own descriptions where
-// they are at hand.
-func contracted(t *testing.T, sim *githubsim.Sim) http.Handler {
-	t.Helper()
-	c, err := contract.FromEnvironment()
-	must(t, err)
-	if c == nil {
-		return sim.Handler()
-	}
-	return c.Handler(sim, func(problem string) { t.Errorf("contract: %s", problem) })
-}
-
-// TestContract fails where GitHub's descriptions must be at hand and are not; all
-// other tests then go without them.
-func TestContract(t *testing.T) {
-	c, err := contract.FromEnvironment()
-	must(t, err)
-	if c == nil && os.Getenv("DTYPEBOT_REQUIRE") == "all" {
-		t.Fatal(contract.Missing)
-	}
-	if c == nil {
-		t.Skip(contract.Missing)
-	}
 }
 
 // restart makes a new process of the bot: nothing is remembered.
@@ -185,7 +160,7 @@ func analyse(_ context.Context, files []analysis.File, _ check.Around) (check.Re
 func comment(path string, first, last int, text string) suggestions.Comment {
 	finding := analysis.Finding{
 		Rule: "matmul-mixed-dtype", Severity: analysis.High, Confidence: analysis.Certain, Path: path,
-		Message: "`a` is bfloat16, `b` float32.", Fingerprint: fmt.Sprintf("%s %s", path, strings.TrimSpace(text)),
+		Message: "`a` is bfloat16, `b` float32.", Fingerprint: fmt.Sprintf("%s %s", path, strings.TrimSpace(text)), Pathless: strings.TrimSpace(text),
 	}
 	return suggestions.Comment{
 		Path: path, First: first, Last: last, Anchored: true,

@@ -141,7 +141,6 @@ func TestRefuses(t *testing.T) {
 		{"a blob that is none", "REST docs", "GET", "/repos/acme/models/git/blobs/" + strings.Repeat("c", 40), nil, 404, "Not Found"},
 		{"a repository that the App does not see", "private repositories are not there", "GET", "/repos/acme/secret", nil, 404, "Not Found"},
 		{"writing without the permission", "X-Accepted-GitHub-Permissions", "PATCH", "/repos/acme/models/git/refs/heads/main", m{"sha": w.head}, 403, "Resource not accessible by integration"},
-		{"an address that is none", "REST docs", "GET", "/repos/acme/models/nothing", nil, 404, "Not Found"},
 	} {
 		t.Run(strings.ReplaceAll(test.name, " ", "_"), func(t *testing.T) {
 			before, _ := w.Pull(w.ctx, "acme", "models", w.pull)

@@ -12,6 +12,7 @@ import (
 func (s *Sim) routes() []*route {
 	const repo = "/repos/{owner}/{repo}"
 	return []*route{
+		{method: "POST", pattern: "/app-manifests/{code}/conversions", auth: authNone, handle: s.convert},
 		{method: "GET", pattern: "/app", auth: authApp, handle: s.getApp},
 		{method: "GET", pattern: "/app/installations", auth: authApp, handle: s.listInstallations},
 		{method: "GET", pattern: "/app/installations/{installation_id}", auth: authApp, handle: s.getInstallation},
@@ -93,9 +94,9 @@ func (s *Sim) routes() []*route {
 
 // Routes lists the paths that are served, as Call.Route names them, without
 // repetitions.
-func Routes() []string {
+func (s *Sim) Routes() []string {
 	var list []string
-	for _, rt := range new(Sim).routes() {
+	for _, rt := range s.table {
 		name := rt.documented()
 		if !slices.Contains(list, name) {
 			list = append(list, name)

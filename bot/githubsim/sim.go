@@ -66,28 +66,29 @@ type Sim struct {
 	context context.Context // of webhooks and other work in the background
 	cancel  context.CancelFunc
 
-	mu         sync.Mutex
-	url        string
-	nextID     map[string]int64
-	users      map[string]*user // by lower-case login
-	apps       []*app
-	installs   []*installation
-	tokens     map[string]*token
-	repos      []*repository
-	moved      map[string]*repository // by former lower-case full name
-	deliveries []*delivery            // oldest first
-	calls      []Call
-	fault      func(*http.Request) *Fault
-	changed    chan struct{} // closed and replaced at every change
-	inFlight   int           // webhooks on their way
-	background sync.WaitGroup
-	rates      map[string]*rate
-	spent      map[string][]spent // by kind and installation, for Secondary
-	exceeded   []string
-	requests   int64
-	open       int // requests being answered
-	table      []*route
-	closed     bool
+	mu          sync.Mutex
+	url         string
+	nextID      map[string]int64
+	users       map[string]*user // by lower-case login
+	apps        []*app
+	installs    []*installation
+	tokens      map[string]*token
+	repos       []*repository
+	moved       map[string]*repository // by former lower-case full name
+	conversions map[string]conversion  // by code
+	deliveries  []*delivery            // oldest first
+	calls       []Call
+	fault       func(*http.Request) *Fault
+	changed     chan struct{} // closed and replaced at every change
+	inFlight    int           // webhooks on their way
+	background  sync.WaitGroup
+	rates       map[string]*rate
+	spent       map[string][]spent // by kind and installation, for Secondary
+	exceeded    []string
+	requests    int64
+	open        int // requests being answered
+	table       []*route
+	closed      bool
 }
 
 // A Call is one request that the API answered.
@@ -170,7 +171,7 @@ func New(opts Options) (*Sim, error) {
 		url: strings.TrimSuffix(opts.URL, "/"), nextID: map[string]int64{},
 		users: map[string]*user{}, tokens: map[string]*token{}, moved: map[string]*repository{},
 		changed: make(chan struct{}), rates: map[string]*rate{},
-		spent: map[string][]spent{},
+		spent: map[string][]spent{}, conversions: map[string]conversion{},
 	}
 	if s.url == "" {
 		s.url = "http://github.invalid"
@@ -218,6 +219,20 @@ func (s *Sim) Calls() []Call {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.calls)
+}
+
+// Answered tells of a request, by its X-GitHub-Request-Id, on which route it was
+// and whether a fault took the place of its answer; not ok if there was none or
+// ResetCalls forgot it.
+func (s *Sim) Answered(request string) (route string, fault, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range slices.Backward(s.calls) {
+		if c.Request == request {
+			return c.Route, c.Fault, true
+		}
+	}
+	return "", false, false
 }
 
 // ResetCalls empties the list of calls.

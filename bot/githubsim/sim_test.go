@@ -18,6 +18,8 @@ import (
 
 	"github.com/bradleyfalzon/ghinstallation/v2"
 	"github.com/google/go-github/v60/github"
+
+	"github.com/dtypebot/dtypebot/bot/githubsim/contract"
 )
 
 // testKey is made once: a key of 2048 bits takes a while.
@@ -99,7 +101,7 @@ func newWorld(t testing.TB, change ...func(*Options, *AppOptions)) *world {
 	w.Sim, err = New(opts)
 	must(t, err)
 	t.Cleanup(w.Close)
-	w.server = httptest.NewServer(w.Handler())
+	w.server = httptest.NewServer(contract.Guard(t, w.Sim))
 	t.Cleanup(w.server.Close)
 	w.SetURL(w.server.URL)
 	w.app, err = w.RegisterApp(app)
@@ -137,6 +139,7 @@ func (w *world) connect() {
 	in, err := ghinstallation.New(http.DefaultTransport, w.app.ID, w.install, w.app.PEM)
 	must(w.t, err)
 	in.BaseURL = w.server.URL
+	in.InstallationTokenOptions = &github.InstallationTokenOptions{} // without, it sends null
 	w.client = github.NewClient(&http.Client{Transport: in})
 	base := w.server.URL + "/"
 	for _, c := range []*github.Client{w.jwt, w.client} {

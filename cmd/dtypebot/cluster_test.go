@@ -28,6 +28,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/dtypebot/dtypebot/bot/githubsim"
+	"github.com/dtypebot/dtypebot/bot/githubsim/contract"
 )
 
 // natsEnv makes TestNATS a NATS server with that configuration file.
@@ -256,7 +257,7 @@ func TestClusterChaos(t *testing.T) {
 	w := newWorld(t)
 	l, err := net.Listen("tcp", s.prefix+".1:0")
 	w.check(err)
-	api := &http.Server{Handler: w.sim.Handler(), ReadHeaderTimeout: time.Minute}
+	api := &http.Server{Handler: contract.Guard(t, w.sim), ReadHeaderTimeout: time.Minute}
 	go func() { _ = api.Serve(l) }() // until it is closed
 	t.Cleanup(func() { _ = api.Close() })
 	w.sim.SetURL("http://127.0.0.1")

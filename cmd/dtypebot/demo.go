@@ -91,6 +91,8 @@ type demoOptions struct {
 	NoBrowser        bool
 	Out              *termenv.Output
 	Log              *slog.Logger // of the bot; nil discards
+	// API makes the handler of the simulated GitHub; nil is its own.
+	API func(*githubsim.Sim) http.Handler
 }
 
 // A demo is the simulated GitHub, its page and the bot in front of it.
@@ -149,10 +151,14 @@ func startDemo(ctx context.Context, o demoOptions) (_ *demo, err error) {
 	if err != nil {
 		return nil, err
 	}
+	handler := d.sim.Handler()
+	if o.API != nil {
+		handler = o.API(d.sim)
+	}
 	mux := http.NewServeMux()
 	mux.Handle("/", site)
 	for _, root := range []string{"/api/", "/repos/", "/repositories/", "/_codeload/"} {
-		mux.Handle(root, d.sim.Handler())
+		mux.Handle(root, handler)
 	}
 	d.handler = mux
 

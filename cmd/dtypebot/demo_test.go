@@ -34,6 +34,7 @@ import (
 	"github.com/muesli/termenv"
 
 	"github.com/dtypebot/dtypebot/bot/githubsim"
+	"github.com/dtypebot/dtypebot/bot/githubsim/contract"
 )
 
 // demoLimit is how long a test of the demo waits for any one thing.
@@ -67,6 +68,7 @@ func runDemo(t testing.TB, o demoOptions) *demo {
 		o.Addr, o.AddrGiven = "127.0.0.1:0", true
 	}
 	o.NoBrowser = true
+	o.API = func(sim *githubsim.Sim) http.Handler { return contract.Guard(t, sim) }
 	d, err := startDemo(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)

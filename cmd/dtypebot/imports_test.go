@@ -64,8 +64,8 @@ var layers = map[string]layer{
 	"bot/recovery":           {"bot bot/store", "it finds work and queues it; who reads GitHub and decodes events is given to it"},
 	"bot/store":              {"bot", "the buckets keep what the bot tells them"},
 	"bot/github":             {"bot analysis analysis/check analysis/patch", "it converts at the border: reads become a Snapshot, a Review becomes writes"},
-	"bot/setup":              {"bot bot/github", "the wizard makes credentials and needs no queue"},
-	"bot/githubsim/contract": {"bot/githubsim", "it holds the simulator and its clients to GitHub's words, and knows neither"},
+	"bot/setup":              {"bot bot/github", "the page makes credentials and needs no queue"},
+	"bot/githubsim/contract": {"", "it holds the simulator and its clients to GitHub's words, and knows neither"},
 	"bot/githubsim/page":     {"bot/githubsim", "it looks at the simulator as a person does; what the bot thinks is in the comments"},
 	"bot/githubsim": {
 		"", "a simulator that shares code with what it simulates for agrees with its mistakes",
@@ -86,6 +86,8 @@ var testsMay = map[string]string{
 	"bot/queue":          "bot/store",
 	"bot/store":          "bot/queue",
 	"bot/recovery":       "bot/queue",
+	"bot/githubsim":      "bot/githubsim/contract",
+	"bot/setup":          "bot/githubsim bot/githubsim/contract bot/githubsim/page",
 	"bot/github":         "bot/githubsim bot/githubsim/contract bot/webhook analysis/python suggestions",
 }
 

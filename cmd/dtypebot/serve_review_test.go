@@ -17,6 +17,7 @@ import (
 
 	"github.com/dtypebot/dtypebot/bot"
 	"github.com/dtypebot/dtypebot/bot/githubsim"
+	"github.com/dtypebot/dtypebot/bot/githubsim/contract"
 )
 
 // world is a simulated GitHub with one repository, octo/lift, in which the App
@@ -44,7 +45,7 @@ func newWorldWith(t *testing.T, o githubsim.Options) *world {
 		t.Fatal(err)
 	}
 	t.Cleanup(sim.Close)
-	api := httptest.NewServer(sim.Handler())
+	api := httptest.NewServer(contract.Guard(t, sim))
 	t.Cleanup(api.Close)
 	sim.SetURL(api.URL)
 	w := &world{t: t, sim: sim, url: api.URL + "/"}

@@ -132,7 +132,9 @@ func (p *Page) routes() error {
 		})
 	}
 	// A page of another site must not be able to press the buttons.
-	p.handler = http.NewCrossOriginProtection().Handler(p.mux)
+	protection := http.NewCrossOriginProtection()
+	p.registerRoutes(protection)
+	p.handler = protection.Handler(p.mux)
 	return nil
 }
 

@@ -3,108 +3,24 @@ package githubsim
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
-	"net/http/httptest"
-	"os"
-	"slices"
-	"strings"
 	"testing"
-
-	"github.com/getkin/kin-openapi/openapi3"
 )
 
-// TestOpenAPI compares every answer with GitHub's own description of its REST
-// interface, which is not kept here.
-func TestOpenAPI(t *testing.T) {
-	path := os.Getenv("DTYPEBOT_OPENAPI")
-	if path == "" {
-		const how = "needs GitHub's OpenAPI document: npm pack @octokit/openapi@23.0.2, unpack, DTYPEBOT_OPENAPI=…/package/generated/api.github.com.json"
-		if os.Getenv("DTYPEBOT_REQUIRE") == "all" {
-			t.Fatal(how)
-		}
-		t.Skip(how)
-	}
-	doc, err := openapi3.NewLoader().LoadFromFile(path)
-	must(t, err)
+// TestTour calls every endpoint; where GitHub's own description is at hand, the
+// world compares each answer with it.
+func TestTour(t *testing.T) {
 	w := newWorld(t)
-	seen := map[string]bool{}
-	inner := w.server.Config.Handler
-	w.server.Config.Handler = http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-		record := httptest.NewRecorder()
-		inner.ServeHTTP(record, r)
-		calls := w.Calls()
-		i := slices.IndexFunc(calls, func(c Call) bool { return c.Request == record.Header().Get("X-GitHub-Request-Id") })
-		call := calls[i]
-		if problem := conforms(doc, call, record); problem != "" {
-			t.Errorf("%s %s: %d: %s\n%.2000s", call.Method, call.Path, record.Code, problem, record.Body)
-		}
-		seen[call.Method+" "+call.Route+" "+fmt.Sprint(record.Code)] = true
-		for k, v := range record.Header() {
-			rw.Header()[k] = v
-		}
-		rw.WriteHeader(record.Code)
-		_, _ = io.Copy(rw, record.Body)
-	})
 	tour(w)
+	seen := map[string]bool{}
+	for _, c := range w.Calls() {
+		seen[fmt.Sprint(c.Method, " ", c.Route, " ", c.Status)] = true
+	}
 	if len(seen) < 65 {
 		t.Errorf("only %d kinds of answers were compared", len(seen))
 	}
-}
-
-func conforms(doc *openapi3.T, call Call, got *httptest.ResponseRecorder) string {
-	item := doc.Paths.Find(call.Route)
-	if item == nil {
-		if call.Route == "/graphql" || strings.HasPrefix(call.Route, "/repositories/") || strings.HasPrefix(call.Route, "/_codeload/") ||
-			strings.HasSuffix(call.Route, "/check-suites") && call.Method == "GET" {
-			return ""
-		}
-		return "GitHub has no such path: " + call.Route
-	}
-	op := item.GetOperation(call.Method)
-	if op == nil {
-		return "GitHub has no such method"
-	}
-	resp := op.Responses.Status(got.Code)
-	if resp == nil {
-		// Every endpoint may answer so, though few say it.
-		if slices.Contains([]int{304, 401, 403, 404, 422}, got.Code) {
-			return ""
-		}
-		return "status is not documented"
-	}
-	media := resp.Value.Content.Get("application/json")
-	if media == nil || !strings.HasPrefix(got.Header().Get("Content-Type"), "application/json") {
-		return ""
-	}
-	decoder := json.NewDecoder(bytes.NewReader(got.Body.Bytes()))
-	decoder.UseNumber()
-	var value any
-	if err := decoder.Decode(&value); err != nil {
-		return err.Error()
-	}
-	err := media.Schema.Value.VisitJSON(value, openapi3.VisitAsResponse(), openapi3.MultiErrors(), openapi3.SetSchemaErrorMessageCustomizer(func(e *openapi3.SchemaError) string {
-		return fmt.Sprintf("at /%s: %s", strings.Join(e.JSONPointer(), "/"), e.Reason)
-	}))
-	var all openapi3.MultiError
-	if !errors.As(err, &all) {
-		if err != nil {
-			return err.Error()
-		}
-		return ""
-	}
-	// The document has no null here, GitHub has: for outdated comments and those on a file.
-	// And the list of installations asks an account to be a user and an enterprise at once.
-	all = slices.DeleteFunc(all, func(err error) bool {
-		return strings.HasSuffix(err.Error(), `/account: doesn't match all schemas from "allOf"`) ||
-			strings.HasSuffix(err.Error(), "/line: Value is not nullable") || strings.HasSuffix(err.Error(), "/position: Value is not nullable")
-	})
-	if len(all) == 0 {
-		return ""
-	}
-	return all.Error()
 }
 
 // tour calls every endpoint once.
@@ -188,7 +104,7 @@ func tour(w *world) {
 	single := want(201, "POST", pull+"/comments", map[string]any{"path": "model.py", "line": 10, "side": "LEFT", "body": "old", "commit_id": w.head})
 	file := want(201, "POST", pull+"/comments", map[string]any{"path": "model.py", "subject_type": "file", "body": "all of it", "commit_id": w.head})
 	answer := want(201, "POST", fmt.Sprintf("%s/comments/%d/replies", pull, num(single, "id")), map[string]any{"body": "yes"})
-	want(201, "POST", pull+"/comments", map[string]any{"in_reply_to": num(single, "id"), "body": "and yes"})
+	want(201, "POST", pull+"/comments", map[string]any{"in_reply_to": num(single, "id"), "body": "and yes", "commit_id": w.head, "path": "model.py"})
 	comment := fmt.Sprintf("%s/pulls/comments/%d", repo, num(single, "id"))
 	want(200, "GET", comment, nil)
 	want(200, "PATCH", comment, map[string]any{"body": "older"})
@@ -251,6 +167,3 @@ func tour(w *world) {
 		w.t.Errorf("revoke: %d", resp.StatusCode)
 	}
 }
-
-// TestTour calls every endpoint without GitHub's description at hand.
-func TestTour(t *testing.T) { tour(newWorld(t)) }
