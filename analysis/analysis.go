@@ -129,6 +129,7 @@ type Finding struct {
 	Fix         *Fix        // nil when there is no proven way to mend it
 	Forms       []Form      // other ways, shown as code
 	Fingerprint string      // line-independent identity, set by the driver
+	Pathless    string      // the same without the path: what a renamed file keeps
 
 	// Ops are the operations the finding is about: the spans of the
 	// expressions that refuse the dtypes. Two findings that share one belong

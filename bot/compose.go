@@ -70,7 +70,7 @@ func Compose(snapshot Snapshot, report check.Report, plan suggestions.Plan, conf
 		if !e.post {
 			continue
 		}
-		marker := Marker{Fingerprint: e.Fingerprint, Rule: ruleOf(e.Comment), Head: snapshot.Head, Also: also(e.Comment)}
+		marker := Marker{Fingerprint: e.Fingerprint, Pathless: pathless(e.Comment), Rule: ruleOf(e.Comment), Head: snapshot.Head, Also: also(e.Comment)}
 		body := strings.TrimRight(config.markdown(e.Comment, link), "\n") + "\n\n" + marker.String()
 		c := ReviewComment{
 			Path:        e.Path,
@@ -123,7 +123,8 @@ func sortOut(snapshot Snapshot, report check.Report, plan suggestions.Plan, conf
 			e.where = inComment
 		}
 	}
-	standing := pair(entries, snapshot.Threads)
+	old := vanished(snapshot)
+	standing := pair(entries, snapshot.Threads, old)
 	most := cmp.Or(snapshot.Settings.MaxComments, config.maxComments())
 	left := most
 	for i := range entries {
@@ -151,7 +152,7 @@ func sortOut(snapshot Snapshot, report check.Report, plan suggestions.Plan, conf
 	for i, c := range possible {
 		maybe[i] = entry{Comment: c}
 	}
-	left0 := slices.DeleteFunc(slices.Clone(snapshot.Threads), func(t Thread) bool {
+	rest := slices.DeleteFunc(slices.Clone(snapshot.Threads), func(t Thread) bool {
 		for _, s := range standing {
 			if s.ID == t.ID {
 				return true
@@ -160,7 +161,7 @@ func sortOut(snapshot Snapshot, report check.Report, plan suggestions.Plan, conf
 		return false
 	})
 	n := len(entries)
-	for i, t := range pair(maybe, left0) {
+	for i, t := range pair(maybe, rest, old) {
 		standing[n+i] = t
 	}
 	return entries, possible, threadChanges(snapshot, report, append(slices.Clone(entries), maybe...), standing)

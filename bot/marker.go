@@ -12,6 +12,7 @@ import (
 // one.
 type Marker struct {
 	Fingerprint string // of the comment's first finding, "" in a review's body
+	Pathless    string // of the same finding
 	Rule        string
 	Also        []string // fingerprints of what else the comment is about
 	Answers     string   // what an answer in the conversation answers
@@ -33,7 +34,7 @@ func (m Marker) String() string {
 	var b strings.Builder
 	b.WriteString(markerPrefix)
 	for _, f := range [...]struct{ key, value string }{
-		{"fp", m.Fingerprint}, {"rule", m.Rule}, {"head", m.Head}, {"also", strings.Join(m.Also, " ")}, {"gone", gone}, {"answers", m.Answers},
+		{"fp", m.Fingerprint}, {"pathless", m.Pathless}, {"rule", m.Rule}, {"head", m.Head}, {"also", strings.Join(m.Also, " ")}, {"gone", gone}, {"answers", m.Answers},
 	} {
 		if f.value != "" {
 			// Escaped, so that no value can end the comment or hold a space.
@@ -63,6 +64,8 @@ func ParseMarker(body string) (Marker, bool) {
 		switch key {
 		case "fp":
 			m.Fingerprint = value
+		case "pathless":
+			m.Pathless = value
 		case "rule":
 			m.Rule = value
 		case "head":

@@ -59,6 +59,7 @@ type Thread struct {
 	Outdated    bool
 	Resolved    bool
 	Fingerprint string // from the hidden marker
+	Pathless    string // the same without the path; "" in old comments
 	Rule        string
 	Also        []string // fingerprints of what else the comment is about
 	Body        string

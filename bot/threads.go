@@ -97,12 +97,37 @@ func marks(c suggestions.Comment) []string {
 	return all
 }
 
+// pathless is what a comment's mistake keeps in a renamed file.
+func pathless(c suggestions.Comment) string {
+	if len(c.Findings) == 0 {
+		return ""
+	}
+	return c.Findings[0].Pathless
+}
+
+// vanished tells which files the pull request does not touch any more: those that
+// it had added or changed and that have another name now, or are as in the base.
+func vanished(snapshot Snapshot) func(path string) bool {
+	there := make(map[string]bool)
+	for _, f := range snapshot.Files {
+		there[f.Path] = true
+	}
+	for _, s := range snapshot.Skipped {
+		there[s.Path] = true
+	}
+	for _, path := range snapshot.Excluded {
+		there[path] = true
+	}
+	return func(path string) bool { return !there[path] && snapshot.Incomplete == "" }
+}
+
 // pair finds for each entry the own thread that says it already: one whose
 // comment is about one of the same mistakes, best the same first one. Equal ones
 // are paired by nearest line, each thread with one entry; entries that could be
 // posted come first, threads without a line (outdated) last, and of two alike
-// the open one and then the older one is taken.
-func pair(entries []entry, threads []Thread) map[int]*Thread {
+// the open one and then the older one is taken. A thread on a file that vanished
+// is paired with the same mistake elsewhere: the file was renamed.
+func pair(entries []entry, threads []Thread, vanished func(path string) bool) map[int]*Thread {
 	type candidate struct {
 		entry, thread int
 		cost          [4]int // lexicographic
@@ -119,6 +144,8 @@ func pair(entries []entry, threads []Thread) map[int]*Thread {
 			case t.Fingerprint == e.Fingerprint:
 			case slices.ContainsFunc(t.fingerprints(), func(fp string) bool { return slices.Contains(about, fp) }):
 				match = 1
+			case t.Pathless != "" && t.Pathless == pathless(e.Comment) && vanished(t.Path):
+				match = 2
 			default:
 				continue
 			}
@@ -252,7 +279,7 @@ func gone(t Thread, snapshot Snapshot) ThreadChange {
 	case !t.answered() && t.Reactions == 0:
 		c.Otherwise = []ThreadAct{{Do: DeleteComment}}
 	case !t.answered():
-		marker := Marker{Fingerprint: t.Fingerprint, Rule: t.Rule, Head: snapshot.Head, Gone: true}
+		marker := Marker{Fingerprint: t.Fingerprint, Pathless: t.Pathless, Rule: t.Rule, Head: snapshot.Head, Gone: true}
 		c.Otherwise = []ThreadAct{mark, {Do: EditComment, Body: fixed + "\n\n" + marker.String()}}
 	default: // the mark first: a reply must not come twice
 		c.Otherwise = []ThreadAct{mark, {Do: ReplyToThread, Body: fixed + "\n\n" + Marker{Head: snapshot.Head, Gone: true}.String()}}
@@ -289,7 +316,7 @@ func ignored(t Thread, e *entry) ThreadChange {
 		return ThreadChange{}
 	case !t.answered():
 		c.Acts = []ThreadAct{
-			{Do: EditComment, Body: said + "\n\n" + Marker{Fingerprint: t.Fingerprint, Rule: t.Rule, Also: t.Also}.String()}, seen,
+			{Do: EditComment, Body: said + "\n\n" + Marker{Fingerprint: t.Fingerprint, Pathless: t.Pathless, Rule: t.Rule, Also: t.Also}.String()}, seen,
 		}
 	default:
 		c.Acts = []ThreadAct{{Do: ReplyToThread, Body: said + "\n\n" + Marker{}.String()}, seen}

@@ -324,7 +324,7 @@ func (r *runner) judge(ctx context.Context, path string, tree *python.File, sign
 				f.Scope = p.scope
 			}
 		}
-		f.Fingerprint = fingerprint(f.Rule, path, f.Scope, text)
+		f.Fingerprint, f.Pathless = fingerprint(f.Rule, path, f.Scope, text), fingerprint(f.Rule, "", f.Scope, text)
 	}
 	slices.SortStableFunc(j.findings, func(a, b analysis.Finding) int {
 		return cmp.Or(cmp.Compare(a.At.Start, b.At.Start), cmp.Compare(a.At.End, b.At.End), cmp.Compare(a.Rule, b.Rule),

@@ -106,6 +106,8 @@ type life struct {
 	branch, dir string
 	lines       map[string][]string // of the head, by file
 	mistakes    int                 // made so far
+	first       map[string]string   // the first name of each renamed file
+	ever        map[string]bool     // files that the head had
 	held        []bot.Job           // deliveries that are late
 	open, draft bool
 	based       string // base branch
@@ -116,6 +118,7 @@ type life struct {
 	votes    map[int64]map[string]bool // thumbs-down of own comments, by login
 	agreed   map[int64]bool            // votes that were seen to be of somebody who may write
 	spent    map[int64]bool            // own comments whose mistake was gone when it was looked at
+	void     map[int64]bool            // those that people had closed by then: they stand for nothing any more
 	vague    map[string]bool           // mistakes that stood twice: which thread is whose is open
 	may      map[string]bool           // who may write
 }
@@ -130,8 +133,10 @@ func (l *life) run() bool {
 	l.random = rand.New(rand.NewPCG(l.seed, 5))
 	l.branch, l.dir = fmt.Sprint("topic", l.seed), fmt.Sprintf("s%d", l.seed)
 	l.lines = map[string][]string{l.dir + "/a.py": pads(24)}
+	l.first, l.ever = map[string]string{}, map[string]bool{}
 	l.people, l.answered, l.votes = map[int64]string{}, map[int64]string{}, map[int64]map[string]bool{}
-	l.agreed, l.spent, l.vague, l.may = map[int64]bool{}, map[int64]bool{}, map[string]bool{}, map[string]bool{}
+	l.agreed, l.spent, l.void = map[int64]bool{}, map[int64]bool{}, map[int64]bool{}
+	l.vague, l.may = map[string]bool{}, map[string]bool{}
 	l.open = true
 	l.allow(false)
 	l.Fault(nil)
@@ -174,6 +179,7 @@ func (l *life) texts() map[string]string {
 	out := make(map[string]string)
 	for p, lines := range l.lines {
 		out[p] = strings.Join(lines, "\n") + "\n"
+		l.ever[p] = true
 	}
 	return out
 }
@@ -256,7 +262,7 @@ func (l *life) change() string {
 		l.mistakes++
 		l.lines[other] = []string{"n = 1", fmt.Sprintf("y = MIX %d", l.mistakes), "n = 2"}
 		return "new file " + other
-	case k == 10 && len(paths) > 1 && path != l.dir+"/a.py":
+	case k == 10 && len(paths) > 1:
 		delete(l.lines, path)
 		return "deleted " + path
 	default:
@@ -287,14 +293,37 @@ func missing(before []string, now map[string][]string) []string {
 	return slices.DeleteFunc(slices.Clone(before), func(p string) bool { return now[p] != nil })
 }
 
+// rename gives a file another name, now and then with changes, and pushes it.
+func (l *life) rename() string {
+	before := slices.Sorted(maps.Keys(l.lines))
+	from := before[l.random.IntN(len(before))]
+	l.mistakes++
+	to := fmt.Sprintf("%s/m%d.py", l.dir, l.mistakes)
+	l.lines[to] = l.lines[from]
+	delete(l.lines, from)
+	l.first[to] = l.name(from)
+	done := fmt.Sprintf("%s is now %s", from, to)
+	if l.random.IntN(2) == 0 {
+		done += "; " + l.change()
+	}
+	l.commit(l.branch, l.texts(), missing(before, l.lines)...)
+	return done
+}
+
+// name is the first name of a file, by which its mistakes are known.
+func (l *life) name(path string) string {
+	if first, ok := l.first[path]; ok {
+		return first
+	}
+	return path
+}
+
 // rewrite puts the branch anew on a commit: an amended or rebased head.
 func (l *life) rewrite(from string) {
 	var gone []string
-	for _, f := range l.view().Files {
-		if strings.HasPrefix(f.Path, l.dir) && l.lines[f.Path] == nil {
-			if _, err := l.File(owner, name, from, f.Path); err == nil {
-				gone = append(gone, f.Path)
-			}
+	for _, path := range slices.Sorted(maps.Keys(l.ever)) {
+		if _, err := l.File(owner, name, from, path); err == nil && l.lines[path] == nil {
+			gone = append(gone, path)
 		}
 	}
 	_, err := l.Commit(l.t.Context(), owner, name, githubsim.CommitOptions{Branch: l.branch, From: from, Force: true, Files: l.texts(), Delete: gone, Author: "p0"})
@@ -320,9 +349,11 @@ func (l *life) step() {
 	ctx := l.t.Context()
 	what := ""
 	quiet := true // GitHub sends no webhook of it, so another event must follow
-	switch k := l.random.IntN(34); k {
+	switch k := l.random.IntN(36); k {
 	case 0, 1, 2, 3, 4, 26, 27, 28, 29:
 		what, quiet = "push: "+l.edit(), false
+	case 34, 35:
+		what, quiet = l.rename(), false
 	case 5:
 		what = "amend: " + l.change()
 		l.rewrite(l.view().MergeBase)
@@ -515,7 +546,7 @@ func (l *life) found(v githubsim.PullView) map[string][]mistake {
 		for _, h := range f.Hunks {
 			for _, line := range h.Lines {
 				if line.Kind == '+' && strings.Contains(line.Text, "MIX") {
-					fp := f.Path + " " + strings.TrimSpace(line.Text)
+					fp := l.name(f.Path) + " " + strings.TrimSpace(line.Text)
 					out[fp] = append(out[fp], mistake{f.Path, line.New})
 				}
 			}
@@ -587,12 +618,16 @@ func (l *life) threads(v githubsim.PullView, found map[string][]mistake) (open, 
 		if c.User.Login != l.app.Login || !ok {
 			continue
 		}
-		fp := marker.Fingerprint
+		path, text, _ := strings.Cut(marker.Fingerprint, " ")
+		fp := l.name(path) + " " + text
+		voted := false
 		for login := range l.votes[c.ID] {
-			if l.may[login] && !l.spent[c.ID] {
-				l.agreed[c.ID] = true
-			}
+			voted = voted || l.may[login]
 		}
+		if l.spent[c.ID] && voted && len(found[fp]) > 0 && !l.void[c.ID] && th.Resolved && th.ResolvedBy == l.app.Login {
+			delete(l.spent, c.ID) // the vote is about the mistake that is back
+		}
+		l.agreed[c.ID] = l.agreed[c.ID] || voted && !l.spent[c.ID]
 		told := slices.ContainsFunc(th.Comments, func(c githubsim.CommentView) bool {
 			return c.User.Login == l.app.Login && strings.Contains(c.Body, "Fixed in `")
 		})
@@ -602,6 +637,7 @@ func (l *life) threads(v githubsim.PullView, found map[string][]mistake) (open, 
 				l.fail("thread %d on %s is open, and that is gone", c.ID, fp)
 			}
 			l.spent[c.ID] = true
+			l.void[c.ID] = l.void[c.ID] || voted || told || th.Resolved && th.ResolvedBy != l.app.Login
 		case !l.spent[c.ID] && (th.Resolved && th.ResolvedBy != l.app.Login || l.agreed[c.ID]):
 			dismissed[fp]++
 		case !th.Resolved && !told:

@@ -724,6 +724,7 @@ func own(all []thread, viewer string) []bot.Thread {
 			Node:          first.ID,
 			Fingerprint:   marker.Fingerprint,
 			Rule:          marker.Rule,
+			Pathless:      marker.Pathless,
 			Also:          marker.Also,
 			Body:          first.Body,
 			Replies:       max(t.Comments.TotalCount-1, 0),

@@ -2,6 +2,7 @@ package github_test
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -256,5 +257,58 @@ func TestTwins(t *testing.T) {
 			t.Errorf("answered %t: %d", answered, open)
 		}
 		wantCalls(t, w.review("pull_request.edited").Calls, "files", "graphql")
+	}
+}
+
+// TestRenamedFile renames files under their threads: they stand for their mistakes
+// still, and nothing is said again.
+func TestRenamedFile(t *testing.T) {
+	long := strings.Join(pads(24), "\n") + "\n"
+	for _, test := range []struct {
+		name       string
+		base, head map[string]string
+	}{
+		{"a file of the pull request", map[string]string{"x.py": "x = 1\n"}, map[string]string{"a.py": long + "y = MIX\n"}},
+		{"a file of the base", map[string]string{"a.py": long}, map[string]string{"a.py": long + "y = MIX\n"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			w := newWorld(t)
+			w.open(test.base, test.head)
+			w.review("pull_request.opened")
+			first := w.view().Threads[0].Comments[0].ID
+			steps := []struct {
+				files  map[string]string
+				gone   string
+				stands bool
+			}{
+				{map[string]string{"b.py": long + "y = MIX\n"}, "a.py", true},              // as it was
+				{map[string]string{"c.py": "z = 0\n" + long + " y = MIX\n"}, "b.py", true}, // with changes
+				{map[string]string{"c.py": "z = 0\n" + long + "y = 1\n"}, "", false},
+			}
+			for _, s := range steps {
+				var gone []string
+				if s.gone != "" {
+					gone = []string{s.gone}
+				}
+				w.commit("topic", s.files, gone...)
+				posted := w.review("pull_request.synchronize")
+				threads := w.view().Threads
+				if len(posted.Comments) != 0 {
+					t.Errorf("%v: said again: %v", s.files, posted.Comments)
+				}
+				if !s.stands {
+					if len(threads) != 0 {
+						t.Errorf("the mistake is gone, its comment is not: %+v", threads)
+					}
+					continue
+				}
+				if len(threads) != 1 || threads[0].Comments[0].ID != first || threads[0].Resolved {
+					t.Errorf("%v: threads %+v", s.files, threads)
+				}
+				if run := w.view().CheckRuns[0]; run.Conclusion != "neutral" || !strings.Contains(run.Summary, slices.Sorted(maps.Keys(s.files))[0]) {
+					t.Errorf("check run %s %s", run.Conclusion, run.Summary)
+				}
+			}
+		})
 	}
 }
