@@ -79,6 +79,9 @@ func (d *doctor) run(ctx context.Context, env environment) {
 		for _, fault := range f {
 			d.fail("configuration", "%s", fault)
 		}
+		if !env.withSaved(&f) {
+			d.fail("configuration", "%v", errNoCredentials)
+		}
 	case err != nil:
 		d.fail("configuration", "%v", err)
 	default:

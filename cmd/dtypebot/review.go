@@ -102,6 +102,9 @@ func readClient(ctx context.Context, lookup envconfig.Lookuper) (*github.App, se
 	token, _ := lookup.Lookup(tokenVariable)
 	token = strings.TrimSpace(token)
 	var f faults
+	if token == "" {
+		env.withSaved(&f)
+	}
 	switch {
 	case env.AppID != "" || env.Key != "" || env.KeyFile != "":
 		token = ""

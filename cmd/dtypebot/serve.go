@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/url"
@@ -23,6 +24,7 @@ import (
 	"github.com/dtypebot/dtypebot/bot/github"
 	"github.com/dtypebot/dtypebot/bot/queue"
 	"github.com/dtypebot/dtypebot/bot/recovery"
+	"github.com/dtypebot/dtypebot/bot/setup"
 )
 
 func newServe() *cobra.Command {
@@ -33,6 +35,9 @@ func newServe() *cobra.Command {
 the pull requests. It is configured by the environment:
 
 ` + environmentHelp() + `
+Without any credentials, in the environment or in DATA_DIR, it shows a page that
+creates the App, at an address that it prints and that works once.
+
 It ends on SIGINT or SIGTERM: readiness says no at once, webhooks are taken for ` + drain.String() + `
 more, running reviews may finish for ` + shutdownGrace.String() + `, the rest stays in the queue. A second signal ends it at once.`,
 		Args: cobra.NoArgs,
@@ -41,6 +46,12 @@ more, running reviews may finish for ` + shutdownGrace.String() + `, the rest st
 			defer stop()
 			context.AfterFunc(ctx, stop) // the next signal has its usual effect
 			config, err := readConfig(ctx, envconfig.OsLookuper())
+			if errors.Is(err, errNoCredentials) {
+				if err := createApp(ctx, config, cmd.ErrOrStderr()); err != nil || ctx.Err() != nil {
+					return err
+				}
+				config, err = readConfig(ctx, envconfig.OsLookuper())
+			}
 			if err != nil {
 				return err
 			}
@@ -68,7 +79,7 @@ type environment struct {
 	GraphQLURL string `env:"GITHUB_GRAPHQL_URL" about:"GraphQL address; derived from GITHUB_API_URL when empty"`
 	Listen     string `env:"LISTEN_ADDR, default=:8080" about:"address for webhooks and health"`
 	Admin      string `env:"ADMIN_ADDR, default=127.0.0.1:9464" about:"address for metrics, health and profiling"`
-	DataDir    string `env:"DATA_DIR, default=./data" about:"folder of the embedded queue; made private and locked"`
+	DataDir    string `env:"DATA_DIR, default=./data" about:"folder of the embedded queue, caches, and the credentials of the setup page; made private and locked"`
 	NATSURL    string `env:"NATS_URL" about:"external NATS with JetStream, an account of its own; embedded when empty"`
 	NATSCreds  string `env:"NATS_CREDS" about:"credentials file for NATS_URL"`
 	NATSCA     string `env:"NATS_CA" about:"file of certificate authorities for NATS_URL, PEM"`
@@ -136,7 +147,8 @@ func (f *faults) add(name, format string, args ...any) {
 }
 
 // readConfig reads and checks the environment; its error lists all faults. An
-// empty variable counts as not set.
+// empty variable counts as not set. If all is well and only the App is missing,
+// the error is errNoCredentials.
 func readConfig(ctx context.Context, lookup envconfig.Lookuper) (serveConfig, error) {
 	env, err := readEnvironment(ctx, lookup)
 	if err != nil {
@@ -165,7 +177,7 @@ func (env environment) check() (serveConfig, error) {
 		APIURL: env.APIURL, GraphQLURL: env.GraphQLURL, Listen: env.Listen, Admin: env.Admin, DataDir: env.DataDir,
 		NATSURL: env.NATSURL, NATSCreds: env.NATSCreds, NATSCA: env.NATSCA, Role: env.Role,
 	}
-	env.credentials(&c, &f)
+	missing := env.credentials(&c, &f)
 	env.api(&f)
 	address(&f, "LISTEN_ADDR", env.Listen)
 	address(&f, "ADMIN_ADDR", env.Admin)
@@ -196,6 +208,12 @@ func (env environment) check() (serveConfig, error) {
 	default:
 		f.add("LOG_FORMAT", "%q is neither text nor json", env.LogFormat)
 	}
+	if missing && env.Role != roleAll {
+		f.add("ROLE", "%s needs the App's credentials: set GITHUB_APP_ID, GITHUB_PRIVATE_KEY_FILE and GITHUB_WEBHOOK_SECRET", env.Role)
+	}
+	if len(f) == 0 && missing {
+		return c, errNoCredentials
+	}
 	if len(f) == 0 {
 		// What only the client itself refuses, such as plain http to a public host.
 		if _, err := github.New(c.github()); err != nil {
@@ -221,11 +239,37 @@ func (env environment) api(f *faults) {
 	}
 }
 
-// credentials checks the App's id, key and secrets.
-func (env environment) credentials(c *serveConfig, f *faults) {
-	if env.AppID == "" && env.Key == "" && env.KeyFile == "" && env.Secret == "" && env.SecretFile == "" {
-		*f = append(*f, "no credentials: set GITHUB_APP_ID, GITHUB_PRIVATE_KEY_FILE and GITHUB_WEBHOOK_SECRET (a setup page that creates the App does not exist yet)")
-		return
+// errNoCredentials says that there is no App yet.
+var errNoCredentials = errors.New("no credentials: start serve and open the page that it names, or set GITHUB_APP_ID, GITHUB_PRIVATE_KEY_FILE and GITHUB_WEBHOOK_SECRET")
+
+// withSaved takes the credentials that the setup page left in DATA_DIR, if the
+// environment has none at all. It reports whether there are any.
+func (env *environment) withSaved(f *faults) bool {
+	if env.AppID != "" || env.Key != "" || env.KeyFile != "" || env.Secret != "" || env.SecretFile != "" {
+		return true
+	}
+	saved, err := setup.Load(env.DataDir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return false
+	case err != nil:
+		f.add("DATA_DIR", "%v", err)
+	case strings.TrimSuffix(saved.APIURL, "/") != strings.TrimSuffix(env.APIURL, "/"):
+		f.add("GITHUB_API_URL", "%s has an App of %s", setup.File(env.DataDir), saved.APIURL)
+	}
+	env.AppID, env.Key, env.Secret = strconv.FormatInt(saved.AppID, 10), saved.Key, saved.Secret
+	return true
+}
+
+// credentials checks the App's id, key and secrets, and reports whether there are
+// none at all.
+func (env environment) credentials(c *serveConfig, f *faults) (missing bool) {
+	before := len(*f)
+	if !env.withSaved(f) {
+		return true
+	}
+	if len(*f) > before { // what was saved cannot be used
+		return false
 	}
 	env.app(c, f)
 	if text, name, ok := textOrFile(f, "GITHUB_WEBHOOK_SECRET", env.Secret, env.SecretFile); ok {
@@ -240,6 +284,7 @@ func (env environment) credentials(c *serveConfig, f *faults) {
 			c.Secrets = append(c.Secrets, secret)
 		}
 	}
+	return false
 }
 
 // app checks the App's id and key.

@@ -134,9 +134,9 @@ func TestServeFaults(t *testing.T) {
 		want []string // the starts of the faults
 	}{
 		{
-			"no credentials",
-			map[string]string{"GITHUB_APP_ID": "", "GITHUB_PRIVATE_KEY": "", "GITHUB_WEBHOOK_SECRET": ""},
-			[]string{"no credentials: set GITHUB_APP_ID, GITHUB_PRIVATE_KEY_FILE and GITHUB_WEBHOOK_SECRET (a setup page that creates the App does not exist yet)"},
+			"no credentials, and more",
+			map[string]string{"GITHUB_APP_ID": "", "GITHUB_PRIVATE_KEY": "", "GITHUB_WEBHOOK_SECRET": "", "ROLE": "worker", "NATS_URL": "nats://a", "WORKERS": "0"},
+			[]string{`WORKERS: "0"`, "ROLE: worker needs the App's credentials"},
 		},
 		{
 			"some",

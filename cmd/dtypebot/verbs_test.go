@@ -334,5 +334,7 @@ func TestDoctorVerb(t *testing.T) {
 	w.check(os.WriteFile(file, nil, 0o600))
 	text = want(map[string]string{"GITHUB_API_URL": late.URL, "DATA_DIR": file, "WORKERS": "0"}, true,
 		"fail configuration", "fail configuration", "fail API", "ok queue", "fail disk")
-	wantText(t, text, "no credentials", "WORKERS")
+	wantText(t, text, "not a directory", "WORKERS")
+	text = want(map[string]string{"GITHUB_API_URL": late.URL, "DATA_DIR": t.TempDir()}, true, "fail configuration", "fail API", "ok queue", "ok disk")
+	wantText(t, text, "no credentials: start serve and open the page")
 }
