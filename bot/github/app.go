@@ -92,7 +92,8 @@ type App struct {
 	person    *installation // with Config.Token
 	limiter   *limiter      // nil without Config.Limits
 
-	mu            sync.Mutex // guards the creation of an installation's client
+	mu            sync.Mutex // guards the creation of an installation's client, and warmed
+	warmed        *lru.Cache[int64, time.Time]
 	installations *lru.Cache[int64, *installation]
 	written       *lru.Cache[headKey, struct{}] // heads without Python whose check run stands
 	commented     *lru.Cache[pullKey, struct{}] // pull requests on which this process began threads
@@ -165,6 +166,10 @@ func New(config Config) (*App, error) {
 	if err != nil {
 		return nil, err // unreachable: the size is positive
 	}
+	warmed, err := lru.New[int64, time.Time](keptInstallations)
+	if err != nil {
+		return nil, err // unreachable: the size is positive
+	}
 	commented, err := lru.New[pullKey, struct{}](keptHeads)
 	if err != nil {
 		return nil, err // unreachable: the size is positive
@@ -185,6 +190,7 @@ func New(config Config) (*App, error) {
 		},
 		started:       time.Now(),
 		installations: installations,
+		warmed:        warmed,
 		written:       written,
 		commented:     commented,
 		alone:         config.Alone,
@@ -359,10 +365,25 @@ func (a *App) installation(ctx context.Context, id int64) (*installation, error)
 	return inst, ctx.Err()
 }
 
-// Warm fetches the installation's token if there is none, so that a job finds it.
-// What goes wrong the job will tell.
+// warmEvery is the least time between two attempts of Warm at an installation: a
+// burst of webhooks is one reason to ask, and where GitHub does not answer each
+// attempt costs a signature, a millisecond of processor time.
+const warmEvery = 10 * time.Second
+
+// Warm has the installation's token fetched if there is none, so that a job finds
+// it. It returns at once; what goes wrong the job will tell.
 func (a *App) Warm(ctx context.Context, installation int64) {
-	_, _ = a.installation(ctx, installation)
+	a.mu.Lock()
+	last, known := a.warmed.Get(installation)
+	now := time.Now()
+	again := !known || now.Sub(last) >= warmEvery
+	if again {
+		a.warmed.Add(installation, now)
+	}
+	a.mu.Unlock()
+	if again {
+		go func() { _, _ = a.installation(context.WithoutCancel(ctx), installation) }()
+	}
 }
 
 func (a *App) newInstallation(id int64) *installation {

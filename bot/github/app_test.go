@@ -120,6 +120,30 @@ func TestTokenOutlivesItsFirstCaller(t *testing.T) {
 	}
 }
 
+// TestWarm has a burst of webhooks come while GitHub does not answer: it is asked
+// once.
+func TestWarm(t *testing.T) {
+	asked := make(chan struct{}, 100)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		asked <- struct{}{}
+		w.WriteHeader(http.StatusBadGateway)
+	}))
+	t.Cleanup(server.Close)
+	a, err := New(Config{AppID: 1, Key: newKey(), APIURL: server.URL})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 50 {
+		a.Warm(t.Context(), 7)
+	}
+	<-asked
+	a.Warm(t.Context(), 8) // another one is asked about
+	<-asked
+	if n := len(asked); n != 0 {
+		t.Errorf("asked %d times more", n)
+	}
+}
+
 func TestTokenRefused(t *testing.T) {
 	for _, test := range []struct {
 		status   int

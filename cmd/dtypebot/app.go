@@ -466,7 +466,7 @@ type warming struct {
 
 func (w warming) Put(ctx context.Context, job bot.Job) error {
 	if w.role != roleWebhook {
-		go w.client.Warm(context.WithoutCancel(ctx), job.Installation)
+		w.client.Warm(ctx, job.Installation)
 	}
 	return w.Queue.Put(ctx, job)
 }

@@ -401,7 +401,8 @@ func TestRandomKills(t *testing.T) {
 	const pulls = 8
 	// The simulator is slower than this only when the machine is very busy.
 	const settled = 4 * time.Second
-	// So many starts use up an hour's requests.
+	// So many starts use up an hour's requests: with GitHub's 5,000 the jobs of the
+	// last kills wait for the next hour.
 	w := newWorldWith(t, githubsim.Options{Limits: githubsim.Limits{Core: 1 << 30}})
 	dir := t.TempDir()
 	p := w.start(victim{Dir: dir, Workers: 4, Settle: settled})
@@ -415,7 +416,7 @@ func TestRandomKills(t *testing.T) {
 	}
 	for end := time.Now().Add(10 * serveLimit); p.queued() != 0; time.Sleep(100 * time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("%d jobs stay in the queue", p.queued())
+			t.Fatalf("%d jobs stay in the queue; of %d requests %d were refused for a limit", p.queued(), len(w.sim.Calls()), len(w.sim.Exceeded()))
 		}
 	}
 	if took, ok := l.settle(serveLimit); !ok {
@@ -426,5 +427,5 @@ func TestRandomKills(t *testing.T) {
 	for _, f := range append(lost, double...) {
 		t.Error(f)
 	}
-	t.Logf("%d kills, %d pushes to %d pull requests: %d lost, %d double", kills, l.pushes, pulls, len(lost), len(double))
+	t.Logf("%d kills, %d pushes to %d pull requests, %d requests: %d lost, %d double", kills, l.pushes, pulls, len(w.sim.Calls()), len(lost), len(double))
 }
