@@ -20,6 +20,8 @@ type File struct {
 
 	once       sync.Once
 	statements []Nested
+	onceOwn    sync.Once
+	own        map[Stmt][]Node
 }
 
 // A Nested is a statement, or a handler or case with statements, and how many of
@@ -42,12 +44,10 @@ func (f *File) Statements() []Nested {
 				return
 			}
 			f.statements = append(f.statements, Nested{n, depth})
-			switch n.(type) {
-			case *ExprStmt, *Assign, *Return, *Import, *Branch, *Raise, *Assert, *Delete, *Global:
-				return // expressions hold no statements
-			}
-			for c := range Children(n) {
-				add(c, depth+1)
+			if Compound(n) {
+				for c := range Children(n) {
+					add(c, depth+1)
+				}
 			}
 		}
 		for _, s := range f.Body {
@@ -55,6 +55,44 @@ func (f *File) Statements() []Nested {
 		}
 	})
 	return f.statements
+}
+
+// Compound reports whether statements may stand inside a statement, handler or
+// case. Expressions hold none.
+func Compound(n Node) bool {
+	switch n.(type) {
+	case *ExprStmt, *Assign, *Return, *Import, *Branch, *Raise, *Assert, *Delete, *Global:
+		return false
+	}
+	return true
+}
+
+// Own lists the nodes of a statement of the file that belong to no statement,
+// handler or case inside it, in the order of the source and without the statement
+// itself. The lists are made once, since every rule asks for them; callers must
+// not change them.
+func (f *File) Own(s Stmt) []Node {
+	f.onceOwn.Do(func() {
+		f.own = make(map[Stmt][]Node, len(f.Statements()))
+		var nodes []Node // one array for all
+		for _, n := range f.Statements() {
+			s, ok := n.Node.(Stmt)
+			if !ok {
+				continue
+			}
+			from := len(nodes)
+			Inspect(s, func(n Node) bool {
+				switch n.(type) {
+				case Stmt, *Handler, *Case:
+					return n == Node(s)
+				}
+				nodes = append(nodes, n)
+				return true
+			})
+			f.own[s] = nodes[from:len(nodes):len(nodes)]
+		}
+	})
+	return f.own[s]
 }
 
 // MaxDepth is how deeply nested a tree is lowered. A 4 MB "1+1+…" otherwise

@@ -295,3 +295,43 @@ class C: a = 1
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
+
+// TestOwn gives every node but the statements to the one statement that it belongs
+// to: all lists together are what Inspect visits.
+func TestOwn(t *testing.T) {
+	f := parse(t, everything)
+	want := map[Node]bool{}
+	f.Inspect(func(n Node) bool {
+		switch n.(type) {
+		case Stmt, *Handler, *Case:
+		default:
+			want[n] = true
+		}
+		return true
+	})
+	of := map[Node]Stmt{}
+	for _, n := range f.Statements() {
+		s, ok := n.Node.(Stmt)
+		if !ok {
+			continue
+		}
+		for _, x := range f.Own(s) {
+			if of[x] != nil {
+				t.Errorf("%T at %d belongs to two statements", x, x.Pos().Start)
+			}
+			if of[x] = s; !want[x] || !s.Pos().Contains(x.Pos()) {
+				t.Errorf("%T at %d does not belong to the %T at %d", x, x.Pos().Start, s, s.Pos().Start)
+			}
+		}
+	}
+	var rest []string // of handlers and cases
+	for x := range want {
+		if of[x] == nil {
+			rest = append(rest, f.Source[x.Pos().Start:x.Pos().End])
+		}
+	}
+	t.Logf("%d nodes of statements, of none: %q", len(of), rest)
+	if len(of) < 50 || len(rest) > len(of)/10 {
+		t.Errorf("%d nodes belong to a statement, %d to none: %q", len(of), len(rest), rest)
+	}
+}

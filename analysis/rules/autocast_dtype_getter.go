@@ -28,7 +28,7 @@ Silent for functions of another module with the same name.
 `,
 	Run: func(p *analysis.Pass) {
 		statements(p, func(s python.Stmt, around []python.Node) {
-			own(s, func(n python.Node) {
+			expressions(p, s, func(n python.Node) {
 				c, ok := n.(*python.Call)
 				if !ok {
 					return

@@ -40,7 +40,7 @@ that do not know bfloat16.
 				eitherHalf(p, i)
 				twinBranch(p, i)
 			}
-			own(s, func(n python.Node) {
+			expressions(p, s, func(n python.Node) {
 				if c, ok := n.(*python.Cond); ok {
 					anyPrecision(p, c)
 				}
@@ -84,7 +84,7 @@ func eitherHalf(p *analysis.Pass, i *python.If) {
 		if toldApart(p, s) {
 			return
 		}
-		own(s, func(n python.Node) {
+		expressions(p, s, func(n python.Node) {
 			call, isCall := n.(*python.Call)
 			if !isCall {
 				return

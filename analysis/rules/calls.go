@@ -16,7 +16,7 @@ func calls(p *analysis.Pass, f func(call *python.Call, s python.Stmt, around []p
 		if triton(p, around) {
 			return
 		}
-		own(s, func(n python.Node) {
+		expressions(p, s, func(n python.Node) {
 			if call, ok := n.(*python.Call); ok {
 				f(call, s, around)
 			}

@@ -38,7 +38,7 @@ beyond the range becomes an infinity.
 			if triton(p, around) || probed(p, around) {
 				return
 			}
-			own(s, func(n python.Node) {
+			expressions(p, s, func(n python.Node) {
 				if call, ok := n.(*python.Call); ok {
 					filled(p, call)
 				}

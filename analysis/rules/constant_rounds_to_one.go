@@ -35,7 +35,7 @@ numbers that meet no tensor.
 			if triton(p, around) {
 				return
 			}
-			own(s, func(n python.Node) {
+			expressions(p, s, func(n python.Node) {
 				switch n := n.(type) {
 				case *python.Binary:
 					if n.Op == "*" {

@@ -3,6 +3,8 @@ package rules
 import (
 	"fmt"
 	"regexp"
+	"slices"
+	"sort"
 	"strings"
 
 	"github.com/dtypebot/dtypebot/analysis"
@@ -33,13 +35,16 @@ functions, and where the documentation says that the parameter is not used.
 `,
 	Run: func(p *analysis.Pass) {
 		functions(p, func(d *python.FuncDef, around []python.Node) {
-			if len(d.Decorators) > 0 && strings.Contains(p.Tree.Text(python.Span{Start: d.Start, End: d.NameSpan.Start}), "overload") || inherits(around) || unusedByDesign(p, d) {
+			if len(d.Decorators) > 0 && strings.Contains(p.Tree.Text(python.Span{Start: d.Start, End: d.NameSpan.Start}), "overload") || inherits(around) {
 				return
+			}
+			if !slices.ContainsFunc(d.Params, func(q python.Param) bool { return dtypeParam(p, &q) || castSource(&q) }) || unusedByDesign(p, d) {
+				return // the texts come last: they are the dearest to look through
 			}
 			for i := range d.Params {
 				q := &d.Params[i]
 				switch {
-				case q.Star > 0:
+				case q.Star > 0 || !dtypeParam(p, q) && !castSource(q):
 				case !readIn(d, q.Name):
 					fixedInstead(p, d, q)
 				default:
@@ -80,8 +85,12 @@ func unusedByDesign(p *analysis.Pass, d *python.FuncDef) bool {
 			return true
 		}
 	}
-	for _, c := range p.Tree.Comments {
-		if d.Pos().Contains(c.Pos()) && said.MatchString(c.Text) {
+	first := sort.Search(len(p.Tree.Comments), func(i int) bool { return p.Tree.Comments[i].Start >= d.Start })
+	for _, c := range p.Tree.Comments[first:] {
+		if c.Start >= d.End {
+			break
+		}
+		if said.MatchString(c.Text) {
 			return true
 		}
 	}
@@ -105,6 +114,12 @@ func readIn(d *python.FuncDef, name string) bool {
 // dtypeParam reports whether a parameter is a dtype.
 func dtypeParam(p *analysis.Pass, q *python.Param) bool {
 	return q.Name == "dtype" || strings.HasSuffix(q.Name, "_dtype") || q.Annotation != nil && strings.Contains(p.Tree.Text(q.Annotation.Pos()), "torch.dtype")
+}
+
+// castSource reports whether a parameter is the dtype to cast from, by its name.
+func castSource(q *python.Param) bool {
+	first, kind, _ := strings.Cut(q.Name, "_")
+	return (kind == "type" || kind == "dtype") && (first == "src" || first == "source" || first == "from")
 }
 
 // fixedInstead reports the one half dtype that a function uses in the place of
@@ -152,10 +167,10 @@ func fixedInstead(p *analysis.Pass, d *python.FuncDef, q *python.Param) {
 // handedOn reports a source dtype that only calls of the function itself take,
 // while a destination beside it is cast to.
 func handedOn(p *analysis.Pass, d *python.FuncDef, q *python.Param) {
-	first, kind, ok := strings.Cut(q.Name, "_")
-	if !ok || kind != "type" && kind != "dtype" || first != "src" && first != "source" && first != "from" {
+	if !castSource(q) {
 		return
 	}
+	_, kind, _ := strings.Cut(q.Name, "_")
 	inner := 0 // reads of the name in calls of the function itself
 	all := 0
 	var cast *python.Call

@@ -33,7 +33,7 @@ strings that name no dtype.
 			if triton(p, around) {
 				return
 			}
-			own(s, func(n python.Node) {
+			expressions(p, s, func(n python.Node) {
 				if c, ok := n.(*python.Compare); ok {
 					comparison(p, c)
 				}

@@ -49,11 +49,11 @@ func freshModules(p *analysis.Pass, d *python.FuncDef) {
 		}
 		name := boundName(a)
 		made, isCall := a.Value.(*python.Call)
-		if name == "" || !isCall || argument(made, "dtype") != nil || argument(made, "device") != nil || bindings(d, name) != 1 || movedIn(d, name) {
+		if name == "" || !isCall || argument(made, "dtype") != nil || argument(made, "device") != nil || !weighted(p, made.Func) || bindings(d, name) != 1 || movedIn(d, name) {
 			return
 		}
 		x, user := appliedTo(p, d, name, a.End)
-		if user == nil || movedIn(d, x) || !weighted(p, made.Func) {
+		if user == nil || movedIn(d, x) {
 			return
 		}
 		p.Report(analysis.Finding{

@@ -155,10 +155,12 @@ func choices(p *analysis.Pass, d *python.FuncDef) map[string]*choice {
 }
 
 // inBody calls f for the statements of a function, but for those of functions
-// and classes inside it.
+// and classes inside it, with what is around each inside the function. The list
+// holds during the call only.
 func inBody(d *python.FuncDef, f func(s python.Stmt, around []python.Node)) {
-	var walk func(n python.Node, around []python.Node)
-	walk = func(n python.Node, around []python.Node) {
+	var around []python.Node
+	var walk func(n python.Node)
+	walk = func(n python.Node) {
 		switch n := n.(type) {
 		case *python.FuncDef, *python.ClassDef:
 			return
@@ -168,12 +170,17 @@ func inBody(d *python.FuncDef, f func(s python.Stmt, around []python.Node)) {
 		default:
 			return
 		}
-		for c := range python.Children(n) {
-			walk(c, append(around[:len(around):len(around)], n))
+		if !python.Compound(n) {
+			return
 		}
+		around = append(around, n)
+		for c := range python.Children(n) {
+			walk(c)
+		}
+		around = around[:len(around)-1]
 	}
 	for _, s := range d.Body {
-		walk(s, nil)
+		walk(s)
 	}
 }
 

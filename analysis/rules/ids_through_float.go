@@ -29,7 +29,7 @@ Silent for other names, for literals, and for tensors that are used as floats.
 `,
 	Run: func(p *analysis.Pass) {
 		statements(p, func(s python.Stmt, around []python.Node) {
-			own(s, func(n python.Node) {
+			expressions(p, s, func(n python.Node) {
 				if call, ok := n.(*python.Call); ok {
 					ids(p, call)
 				}

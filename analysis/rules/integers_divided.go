@@ -42,7 +42,7 @@ func dividedIn(p *analysis.Pass, d *python.FuncDef) {
 	var found []*python.Call
 	var sign python.Node
 	inBody(d, func(s python.Stmt, _ []python.Node) {
-		own(s, func(n python.Node) {
+		expressions(p, s, func(n python.Node) {
 			switch n := n.(type) {
 			case *python.Call:
 				if at, ok := n.Func.(*python.Attribute); ok && (at.Sel == "cos" || at.Sel == "sin") {

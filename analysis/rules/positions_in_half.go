@@ -42,7 +42,7 @@ setting about precision.
 			if triton(p, around) {
 				return
 			}
-			own(s, func(n python.Node) {
+			expressions(p, s, func(n python.Node) {
 				if call, ok := n.(*python.Call); ok {
 					positions(p, call, around)
 				}
@@ -50,19 +50,6 @@ setting about precision.
 		})
 		countedByCallee(p)
 	},
-}
-
-// own calls f for the expressions of a statement itself, not for those of the
-// statements inside it.
-func own(s python.Stmt, f func(python.Node)) {
-	python.Inspect(s, func(n python.Node) bool {
-		switch n.(type) {
-		case python.Stmt, *python.Handler, *python.Case:
-			return n == python.Node(s)
-		}
-		f(n)
-		return true
-	})
 }
 
 // integersTo is the largest n up to which a half dtype holds every integer.
@@ -277,7 +264,7 @@ func (c *collection) gather(p *analysis.Pass, call *python.Call, f *analysis.Fin
 		if sub, isSub := w.Targets[0].(*python.Subscript); !isSub || !isName(sub.X, c.name) {
 			return
 		}
-		own(w, func(n python.Node) {
+		expressions(p, w, func(n python.Node) {
 			made, isCall := n.(*python.Call)
 			if !isCall {
 				return

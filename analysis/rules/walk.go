@@ -22,6 +22,27 @@ func statements(p *analysis.Pass, f func(s python.Stmt, around []python.Node)) {
 	}
 }
 
+// own calls f for the expressions of a statement itself, not for those of the
+// statements inside it. Rules that look at every statement of a file share a list:
+// see expressions.
+func own(s python.Stmt, f func(python.Node)) {
+	python.Inspect(s, func(n python.Node) bool {
+		switch n.(type) {
+		case python.Stmt, *python.Handler, *python.Case:
+			return n == python.Node(s)
+		}
+		f(n)
+		return true
+	})
+}
+
+// expressions is own from the list that the file's rules share.
+func expressions(p *analysis.Pass, s python.Stmt, f func(python.Node)) {
+	for _, n := range p.Tree.Own(s) {
+		f(n)
+	}
+}
+
 // function is the innermost function around a statement, nil if there is none.
 func function(around []python.Node) *python.FuncDef {
 	for i := len(around) - 1; i >= 0; i-- {
