@@ -276,8 +276,12 @@ func TestAgreesWithTorch(t *testing.T) {
 	if total >= 20_000 && often < 300 {
 		t.Errorf("%d ops at least 20 times, want 300", often)
 	}
-	if float64(agree) < 0.985*float64(total) {
-		t.Errorf("the evaluator agrees with PyTorch %s in %d of %d programs", workers[0].Torch, agree, total)
+	least := 98.5 // of few programs: two faults more are chance
+	if total >= 4000 {
+		least = 99.5
+	}
+	if 100*float64(agree) < least*float64(total) {
+		t.Errorf("the evaluator agrees with PyTorch %s in %d of %d programs, want %.1f %%", workers[0].Torch, agree, total, least)
 	}
 }
 

@@ -111,7 +111,11 @@ func TestEveryOp(t *testing.T) {
 							ys = append(ys, fmt.Sprintf("y%d", i))
 							obs[fmt.Sprintf("%d,y%d", line, i)] = map[string]bool{o: true}
 						}
-						text.WriteString(strings.Join(ys, ", ") + " = " + code + "\n")
+						left := strings.Join(ys, ", ")
+						if tm.tuple && len(ys) == 1 {
+							left += ","
+						}
+						text.WriteString(left + " = " + code + "\n")
 					}
 					total++
 					v := judge(text.String(), version, obs, raises, len(raises) > 0)

@@ -243,6 +243,8 @@ func (e *evaluator) factory(x *python.Call, name string, fact *torch.FactoryFact
 			if data != nil && data.Kind == KindNumber {
 				rank = dtype.RankDim
 			}
+		case name == "torch.normal" && sized(a): // tensors stand for numbers then
+			rank = dtype.RankDim
 		case name == "torch.normal":
 			for _, p := range a.pos[:min(2, len(a.pos))] {
 				switch {
@@ -302,6 +304,12 @@ func (e *evaluator) factory(x *python.Call, name string, fact *torch.FactoryFact
 	v := e.created(x, name, t, rank, a)
 	e.judge(x, refusesDType(fact, v.DType, v.Make != nil && v.Make.DType))
 	return v
+}
+
+// sized reports whether torch.normal is given a size.
+func sized(a *args) bool {
+	size, _ := a.arg(2, "size")
+	return size != nil
 }
 
 // someNumber is what a Python number gives of which only that is known.
@@ -952,6 +960,10 @@ func (e *evaluator) apply(x *python.Call, op *torch.Op, name, written string, re
 			}
 		}
 	}
+	mask := broadcasts(op, a, recv != nil)
+	if mask != nil && rank == dtype.RankZero {
+		rank = mask.Rank
+	}
 	// A method's receiver that no measured operand names.
 	if len(op.Operands) == 0 && recv != nil && recv.tensorish() {
 		r := recv.Tensor()
@@ -994,6 +1006,12 @@ func (e *evaluator) apply(x *python.Call, op *torch.Op, name, written string, re
 	if tensors == 0 {
 		return e.open(x, e.file.Text(x.Pos()))
 	}
+	if drawn(op, a, recv != nil) {
+		e.judge(x, refusal{})
+		v := operands[0].Value.derived(x, HowKeep, written, operands[0].Value)
+		v.Make = nil
+		return v
+	}
 	given, gx := a.key("dtype")
 	if given != nil && given.Kind == KindNone {
 		given = nil
@@ -1023,6 +1041,9 @@ func (e *evaluator) apply(x *python.Call, op *torch.Op, name, written string, re
 		if no.text == "" && strings.Contains(name, "dropout") {
 			no = dropped(op, a, recv != nil, operands)
 		}
+		if no.text == "" && strings.HasPrefix(name, "torch.linalg.") {
+			no = bySingularValues(op, a, operands)
+		}
 		e.judge(x, no)
 		if len(operands) == len(takes) {
 			list := make([]python.Expr, len(operands))
@@ -1044,7 +1065,11 @@ func (e *evaluator) apply(x *python.Call, op *torch.Op, name, written string, re
 		for _, o := range operands {
 			v.From = append(v.From, o.Value)
 		}
-		e.ranked(v, op, v.From, rank, a, recv != nil, dimGiven)
+		shapes := v.From
+		if mask != nil {
+			shapes = append(slices.Clip(shapes), mask)
+		}
+		e.ranked(v, op, shapes, rank, a, recv != nil, dimGiven)
 		v.DType = sameOf(results, i, t)
 		if v.DType.Empty() { // not a tensor
 			return unknown()
@@ -1125,8 +1150,8 @@ func dropped(op *torch.Op, a *args, method bool, operands []Operand) refusal {
 	}
 	low, high := operands[0].Value.DType.Categories()
 	d, exact := operands[0].Value.DType.Exact()
-	half := exact && d == dtype.Float16
-	if !half && (low != high || low > dtype.CatInt) || op.Name == "torch.native_dropout" {
+	half := exact && d == dtype.Float16 && op.Name != "torch.native_dropout" // of its own kernel
+	if !half && (low != high || low > dtype.CatInt) {
 		return refusal{}
 	}
 	for _, name := range []string{"training", "train"} {
@@ -1143,6 +1168,55 @@ func dropped(op *torch.Op, a *args, method bool, operands []Operand) refusal {
 		return refusal{text: fmt.Sprintf("%s has no kernel for float16 on the CPU in %s", baseName(op.Name), op.Version)}
 	}
 	return refusal{text: fmt.Sprintf("%s refuses %s", baseName(op.Name), operands[0].Value.DType), certain: true}
+}
+
+// bySingularValues is the refusal of a half matrix by the norms that need its
+// singular values: ord=2, -2 or "nuc" ("Low precision dtypes not supported"; run in
+// 1.13). The other orders have half kernels.
+func bySingularValues(op *torch.Op, a *args, operands []Operand) refusal {
+	base := baseName(op.Name)
+	if len(operands) != 1 || base != "matrix_norm" && base != "norm" {
+		return refusal{}
+	}
+	if n, ok := operands[0].Value.dims(); base == "norm" && (!ok || n != 2) {
+		return refusal{}
+	}
+	ord, _ := a.arg(1, "ord")
+	d, ok := operands[0].Value.DType.Exact()
+	if ord == nil || !ord.Known || !ok || !d.Half() || !slices.Contains([]string{"2", "-2", "nuc"}, ord.Text) {
+		return refusal{}
+	}
+	return refusal{text: fmt.Sprintf("%s with ord=%s has no kernel for %s", base, ord.Text, d)}
+}
+
+// broadcasts is the mask or the condition of an op, nil if it has none: its dtype
+// does not count, its shape does.
+func broadcasts(op *torch.Op, a *args, method bool) *Value {
+	for _, name := range []string{"mask", "condition"} {
+		i := slices.Index(op.Params, name)
+		if i < 0 {
+			continue
+		}
+		if method {
+			i--
+		}
+		if v, _ := a.arg(i, name); v != nil && v.Kind == KindTensor {
+			return v
+		}
+	}
+	return nil
+}
+
+// drawn reports whether a call of bernoulli is given its probability, and takes
+// from its first operand nothing but the shape and the dtype. Source:
+// pytorch.org/docs/1.13, torch.Tensor.bernoulli; run for integers and bool.
+func drawn(op *torch.Op, a *args, method bool) bool {
+	i := 1
+	if method {
+		i = 0
+	}
+	p, _ := a.arg(i, "p")
+	return baseName(op.Name) == "bernoulli" && p != nil && p.Kind == KindNumber
 }
 
 // withoutIndices reports whether a pooling gives no indices: they come with

@@ -194,10 +194,13 @@ func (e *evaluator) world(op *torch.Op, parts []part, given dtype.Type, dim, one
 	var strict []part
 	var paired dtype.Type // what a pair of dtypes gives
 	follows := -1
+	written := alone(parts, dims)
 	for i := range parts {
 		p := &parts[i]
 		c := p.fact.Class
 		switch {
+		case i == written:
+			c = torch.Follows
 		case c == torch.Unmeasured && integerOnly(op):
 			c = torch.Promote
 		case c == torch.Unmeasured && p.fact.ZeroDim == torch.Ignored:
@@ -309,12 +312,10 @@ func (e *evaluator) world(op *torch.Op, parts []part, given dtype.Type, dim, one
 		cells = op.WithDim
 	}
 	outs, measured := cells[d]
-	if !measured && d.Category() <= dtype.CatInt && !contains(op.NotCPU, d) {
-		if i, ok := cells[dtype.Int64]; base == "native_dropout" && ok { // out of training it takes bool
-			outs, measured = append([]dtype.DType{d}, i[1:]...), true
-		}
-		if strings.Contains(base, "dropout") && base != "native_dropout" || strings.HasPrefix(base, "bernoulli") && len(parts) > 1 { // dropped tells; bernoulli with p takes any
-			outs, measured = []dtype.DType{d}, true
+	if !measured && d.Category() <= dtype.CatInt && !contains(op.NotCPU, d) && strings.Contains(base, "dropout") { // dropped tells
+		outs, measured = []dtype.DType{d}, true
+		if base == "native_dropout" {
+			outs = append(outs, dtype.Bool)
 		}
 	}
 	no = soft
@@ -436,6 +437,34 @@ func decided(parts []part, i int) (d dtype.DType, ok bool) {
 	}
 	d, ok = parts[i].fact.Pairs[[2]dtype.DType{others, parts[i].d}]
 	return d, ok
+}
+
+// alone is the tensor whose class no sample shows since all others are ignored:
+// what they are written to (masked_fill with a value without dimensions). It is -1
+// if there is none.
+func alone(parts []part, dims bool) int {
+	at, ignored := -1, false
+	for i, p := range parts {
+		if p.number {
+			continue
+		}
+		c := p.fact.Class
+		if c == torch.Unmeasured || p.rank == dtype.RankZero && dims && p.fact.ZeroDim != torch.Unmeasured {
+			c = p.fact.ZeroDim
+		}
+		switch {
+		case c == torch.Ignored:
+			ignored = true
+		case c == torch.Unmeasured && at < 0:
+			at = i
+		default:
+			return -1
+		}
+	}
+	if !ignored {
+		return -1
+	}
+	return at
 }
 
 // eligible reports whether autocast may cast an operand: floating tensors but

@@ -338,9 +338,7 @@ func TestNumPyPromotionIsNumPys(t *testing.T) {
 func generate(t *testing.T, options ...string) string {
 	t.Helper()
 	out := filepath.Join(t.TempDir(), "facts.txt")
-	cmd := exec.Command(python, append([]string{"gen/generate.py", "-o", out}, options...)...)
-	cmd.Env = torchrun.Environ(t)
-	if b, err := cmd.CombinedOutput(); err != nil {
+	if b, err := exec.Command(python, append([]string{"gen/generate.py", "-o", out}, options...)...).CombinedOutput(); err != nil {
 		t.Fatalf("run the generator: %v\n%s", err, b)
 	}
 	got, err := os.ReadFile(out)

@@ -1,6 +1,10 @@
 package torch
 
-import "github.com/dtypebot/dtypebot/analysis/dtype"
+import (
+	"strings"
+
+	"github.com/dtypebot/dtypebot/analysis/dtype"
+)
 
 // This file holds what the table cannot: facts of versions that were not
 // measured, of calls that the generator makes no arguments for, and ranks that
@@ -133,6 +137,11 @@ func override(t *Table) {
 			}
 		}
 	}
+	for name, op := range t.ops {
+		if op.Kind == "inplace" {
+			op.promotesLike(t.ops[strings.TrimSuffix(name, "_")])
+		}
+	}
 	// Source: torch.nn.functional.prelu is torch.prelu (pytorch.org/docs/1.13); only
 	// the first has samples that vary one operand.
 	if p, f := t.ops["torch.prelu"], t.ops["torch.nn.functional.prelu"]; p != nil && f != nil {
@@ -149,6 +158,26 @@ func override(t *Table) {
 				op.Rank = r.rank
 			}
 		}
+	}
+}
+
+// promotesLike takes the classes of the op that an in-place form computes with,
+// where the form's own samples show nothing but that a half result has no kernel or
+// cannot be written back (addcmul_). Source: TensorIterator promotes both alike and
+// then asks whether the result can be cast to the receiver
+// (aten/src/ATen/TensorIterator.cpp, compute_types); run for addcmul_ and addcdiv_.
+func (o *Op) promotesLike(plain *Op) {
+	if plain == nil || !o.KeepsCategory || len(plain.Operands) != len(o.Operands) {
+		return
+	}
+	for i := range o.Operands {
+		if o.Operands[i].Class != Mixed || plain.Operands[i].Class != Promote {
+			return
+		}
+	}
+	for i := range o.Operands {
+		own := &o.Operands[i]
+		own.Class, own.ZeroDim, own.Pairs = Promote, plain.Operands[i].ZeroDim, nil
 	}
 }
 

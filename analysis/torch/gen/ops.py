@@ -565,7 +565,7 @@ def policy(plain, cast, mixed):
         return "w" if any(p != c and not bad(c) for p, c in mixed) else "-"
     if "bf16" in qf.split("|") and qb == qf:
         return "l"
-    if qf == pf and "f32" in qb.split("|"):
+    if qf == pf and ("f32" in qb.split("|") or bad(pb) and qb == qf):  # the second of a result without floats
         return "f"
     return "-"
 
