@@ -60,9 +60,6 @@ type evaluator struct {
 	uses     map[python.Node][]Use
 	outward  outward
 	imported func(ref string) *Value // Options.Imported, may be nil
-	// scopeNames are the names in scope while the variables are scopeRoot.
-	scopeRoot  *binding
-	scopeNames map[string]*Value
 }
 
 // Eval evaluates a whole file. It never fails: what it does not understand is
@@ -447,32 +444,8 @@ func (e *evaluator) forget(name string) {
 	e.frame.vars.set(name, unknown())
 }
 
-// maxInScope bounds the names that an operation lists: in a function of more
-// names each of them says little, and listing all at every operation would cost
-// their square.
-const maxInScope = 400
-
-// inScope returns the tensor-like names of the current function, none if there
-// are too many.
-func (e *evaluator) inScope() map[string]*Value {
-	root := e.frame.vars.root
-	if e.scopeRoot == root && e.scopeNames != nil {
-		return e.scopeNames
-	}
-	out := map[string]*Value{}
-	n := 0
-	if !root.first(func(k string, v *Value) bool {
-		if v.tensorish() && !v.Maybe && !strings.Contains(k, "[") {
-			out[k] = v
-		}
-		n++
-		return n <= maxInScope
-	}) {
-		out = map[string]*Value{}
-	}
-	e.scopeRoot, e.scopeNames = root, out
-	return out
-}
+// inScope are the names of the current function at this place.
+func (e *evaluator) inScope() Names { return Names{e.frame.vars.root} }
 
 func (e *evaluator) importStmt(s *python.Import) {
 	for _, n := range s.Names {

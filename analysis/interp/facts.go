@@ -130,7 +130,7 @@ type Op struct {
 	Scope    *Scope
 	Result   *Value
 	// InScope are the tensor-like names at this place.
-	InScope map[string]*Value
+	InScope Names
 	// Within is the operation inside a function of this file that wants equal
 	// dtypes of its parameters, if this Op is a call of that function.
 	Within *Op

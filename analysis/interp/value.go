@@ -113,7 +113,7 @@ type Creation struct {
 	ShapeOf []*Value
 	Scope   *Scope
 	// InScope are the tensor-like names at the call.
-	InScope map[string]*Value
+	InScope Names
 }
 
 func unknown() *Value { return &Value{Kind: KindUnknown} }

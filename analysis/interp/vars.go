@@ -2,6 +2,7 @@ package interp
 
 import (
 	"hash/fnv"
+	"iter"
 	"strings"
 )
 
@@ -146,6 +147,30 @@ func (b *binding) each(f func(key string, value *Value)) {
 		f(b.key, b.value)
 		b.right.each(f)
 	}
+}
+
+// Names are the names of a function, and its dotted paths, that may hold tensors at
+// one place. Every operation has them; nothing is listed before it is asked for.
+type Names struct{ root *binding }
+
+// Get returns what a name holds, nil if that is no tensor on some path.
+func (n Names) Get(name string) *Value {
+	v, ok := (&vars{n.root}).get(name)
+	if !ok || !listed(name, v) {
+		return nil
+	}
+	return v
+}
+
+// All yields the names in their order.
+func (n Names) All() iter.Seq2[string, *Value] {
+	return func(yield func(string, *Value) bool) {
+		n.root.first(func(k string, v *Value) bool { return !listed(k, v) || yield(k, v) })
+	}
+}
+
+func listed(name string, v *Value) bool {
+	return v.tensorish() && !v.Maybe && !strings.Contains(name, "[")
 }
 
 // first calls f with the bindings until it returns false.

@@ -86,7 +86,7 @@ func reference(p *analysis.Pass, op *interp.Op, o interp.Operand) (string, bool)
 	}
 	if s, ok := b.(*python.Subscript); ok {
 		if text, ok := path(s.X); ok {
-			if v := op.InScope[text]; v != nil && tensorType(v).Equal(o.Value.DType) {
+			if v := op.InScope.Get(text); v != nil && tensorType(v).Equal(o.Value.DType) {
 				return text + ".dtype", true
 			}
 		}
@@ -98,28 +98,27 @@ func tensorType(v *interp.Value) dtype.Type { return v.Tensor().DType }
 
 // nameOf finds a name in scope whose dtype is t: the root's own name before
 // others, then the alphabetically first.
-func nameOf(scope map[string]*interp.Value, t dtype.Type) (string, bool) {
+func nameOf(scope interp.Names, t dtype.Type) (string, bool) {
 	if !t.Known() {
 		return "", false
 	}
-	var names []string
-	for n, v := range scope {
-		if u := tensorType(v); u.Known() && u.Equal(t) {
-			names = append(names, n)
+	r, rooted := t.Root()
+	first := ""
+	for n, v := range scope.All() {
+		if u := tensorType(v); !u.Known() || !u.Equal(t) {
+			continue
+		}
+		if rooted && n == r.Name {
+			return n + ".dtype", true
+		}
+		if first == "" {
+			first = n
 		}
 	}
-	if len(names) == 0 {
+	if first == "" {
 		return "", false
 	}
-	sort.Strings(names)
-	if r, ok := t.Root(); ok {
-		for _, n := range names {
-			if n == r.Name {
-				return n + ".dtype", true
-			}
-		}
-	}
-	return names[0] + ".dtype", true
+	return first + ".dtype", true
 }
 
 // castEdit casts an expression at its base.
@@ -302,19 +301,14 @@ func wanted(c *conflict) dtype.Type {
 }
 
 // nameFor finds the name of a value in scope.
-func nameFor(scope map[string]*interp.Value, v *interp.Value) (string, bool) {
-	var names []string
-	for n, s := range scope {
+func nameFor(scope interp.Names, v *interp.Value) (string, bool) {
+	for n, s := range scope.All() {
 		if s == v {
-			names = append(names, n)
+			return n, true
 		}
 	}
-	if len(names) == 0 {
-		t, ok := nameOf(scope, tensorType(v))
-		return strings.TrimSuffix(t, ".dtype"), ok
-	}
-	sort.Strings(names)
-	return names[0], true
+	t, ok := nameOf(scope, tensorType(v))
+	return strings.TrimSuffix(t, ".dtype"), ok
 }
 
 // promotedFix casts the wide part where it is promoted.
