@@ -54,10 +54,15 @@ func origin(v *interp.Value) *interp.Value {
 	return v
 }
 
-// source is origin, and passes arithmetic with Python numbers as well.
+// source is origin, and passes arithmetic with Python numbers as well, and
+// functions of the file that give the dtype of their one tensor.
 func source(v *interp.Value) *interp.Value {
 	for i := 0; i < 60; i++ {
 		v = origin(v)
+		if from := passed(v); from != nil {
+			v = from
+			continue
+		}
 		var tensor *interp.Value
 		tensors := 0
 		for _, from := range v.From {
@@ -72,6 +77,28 @@ func source(v *interp.Value) *interp.Value {
 		v = tensor
 	}
 	return v
+}
+
+// passed is the argument whose dtype a call of a function of this file gives,
+// nil if v is no such call or more than one argument is a tensor.
+func passed(v *interp.Value) *interp.Value {
+	if v.How != interp.HowCall || v.Make != nil || len(v.From) < 2 {
+		return nil
+	}
+	var tensor *interp.Value
+	for _, a := range v.From[1:] { // the first is what the function returns
+		if a.Kind != interp.KindTensor && a.Kind != interp.KindOpen {
+			continue
+		}
+		if tensor != nil {
+			return nil
+		}
+		tensor = a
+	}
+	if tensor == nil || !tensorType(tensor).Equal(v.DType) {
+		return nil
+	}
+	return tensor
 }
 
 // blame finds the cause of a conflict.

@@ -247,7 +247,7 @@ func factoryFix(p *analysis.Pass, c *conflict) (*analysis.Fix, string) {
 			}
 		}
 	}
-	if !ok || integerName(ref) {
+	if !ok || integerName(ref) && !extended(c.op, c.keep) {
 		return castFix(p, c), ""
 	}
 	call := m.Call

@@ -29,7 +29,7 @@ func (f *finder) forgotten(op *interp.Op) []conflict {
 			continue
 		}
 		for j, keep := range op.Operands {
-			if i == j || !guiding(keep) || dtype.Relate(keep.Value.DType, odd.Value.DType) != dtype.Apart {
+			if i == j || !guiding(keep) && !extended(op, keep) || dtype.Relate(keep.Value.DType, odd.Value.DType) != dtype.Apart {
 				continue
 			}
 			c := conflict{op: op, keep: keep, odd: odd, part: odd.Value, evidence: byRoot, cause: causeFactory, make: m, promotes: promotes}
@@ -93,6 +93,12 @@ func inLoss(p *analysis.Pass, op *interp.Op) bool {
 // guiding reports whether an operand has the dtype of roots alone that are no
 // integers', and has dimensions: something whose dtype a result should keep.
 func guiding(o interp.Operand) bool {
+	text, ok := path(base(o.Expr))
+	return guides(o) && (!ok || !integerName(text) && !strings.Contains(text, "target"))
+}
+
+// guides is guiding, whatever the operand is called.
+func guides(o interp.Operand) bool {
 	v := o.Value
 	if v.Kind != interp.KindTensor || v.Rank == dtype.RankZero || !floating(v.DType) || v.DType.HasDefault() {
 		return false
@@ -102,8 +108,18 @@ func guiding(o interp.Operand) bool {
 			return false
 		}
 	}
-	text, ok := path(base(o.Expr))
-	return !ok || !integerName(text) && !strings.Contains(text, "target")
+	return true
+}
+
+// extended reports whether a cat makes a mask longer: whatever dtype the mask
+// has, int64 and bool among them, what is put behind it is to have the same.
+func extended(op *interp.Op, o interp.Operand) bool {
+	switch op.Name {
+	case "torch.cat", "torch.concat", "torch.concatenate":
+		text, ok := path(base(o.Expr))
+		return ok && strings.Contains(text, "mask") && guides(o)
+	}
+	return false
 }
 
 // madeFor is the sign that a tensor was created for the one that it meets: it

@@ -53,8 +53,34 @@ func (f *finder) localSign(c *conflict) python.Node {
 				return o.Half[0]
 			}
 		}
+		return nil
 	}
-	return nil
+	return f.followedElsewhere(c)
+}
+
+// followedElsewhere finds a plain function of the file that makes a tensor with
+// the dtype of a parameter of the same name as the root: functions that stand
+// together take the same things.
+func (f *finder) followedElsewhere(c *conflict) python.Node {
+	root, ok := c.keep.Value.DType.Root()
+	if c.make == nil || !ok {
+		return nil
+	}
+	var found python.Node
+	for _, o := range f.facts.Scopes {
+		if o.Class != nil || o.Def == nil || o == c.op.Scope || len(o.Propagates) == 0 || !hasParam(o.Def, root.Name) {
+			continue
+		}
+		python.Inspect(o.Def, func(n python.Node) bool {
+			if call, ok := n.(*python.Call); ok && found == nil && strings.HasPrefix(library(f.pass, call.Func), "torch.") {
+				if x := argument(call, "dtype"); x != nil && f.pass.Tree.Text(x.Pos()) == root.Name+".dtype" {
+					found = call
+				}
+			}
+			return found == nil
+		})
+	}
+	return found
 }
 
 // copiesDevice reports whether a factory takes the device of a tensor that has

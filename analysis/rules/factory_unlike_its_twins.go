@@ -1,0 +1,161 @@
+package rules
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/dtypebot/dtypebot/analysis"
+	"github.com/dtypebot/dtypebot/analysis/interp"
+	"github.com/dtypebot/dtypebot/analysis/python"
+)
+
+var factoryUnlikeItsTwins = &analysis.Rule{
+	Name:     "factory-unlike-its-twins",
+	Severity: analysis.Medium,
+	Doc: `One tensor is made on the CPU in float32, the others of the file follow their caller
+
+The functions of a file make their tensors with the device and the dtype of what
+they are given, and one makes a tensor of the size of its argument with neither:
+a default angle, the result for empty input. It is float32 and on the CPU,
+whatever comes in.
+
+Evidence: the tensor takes a size of a parameter that is declared a tensor, and
+nothing else of it; at least two other tensors of the file are made with both a
+device and a dtype that are no literals, and more such tensors than functions
+that forget both (likely).
+
+Fix: dtype= and device= of that parameter. Safe: in float32 on the CPU nothing
+changes.
+
+Silent where the tensor is cast, moved or compared, for integer tensors, ids and
+masks, in losses, and in files that make such tensors both ways.
+`,
+	Run: func(p *analysis.Pass) {
+		var bare []bareFactory
+		follows := map[*python.FuncDef][]*python.Call{}
+		functions(p, func(d *python.FuncDef, _ []python.Node) {
+			inBody(d, func(s python.Stmt, _ []python.Node) {
+				own(s, func(n python.Node) {
+					call, ok := n.(*python.Call)
+					if !ok {
+						return
+					}
+					v := p.Facts.Values[call]
+					if v == nil || v.Make == nil || v.Make.Call != call || v.Make.Called || v.How != interp.HowCreate {
+						return
+					}
+					dt, dev := argument(call, "dtype"), argument(call, "device")
+					switch _, literal := dtypeLiteral(p, dt); {
+					case dt != nil && dev != nil && !literal:
+						follows[d] = append(follows[d], call)
+					case dt == nil && dev == nil && v.DType.IsDefault() && !strings.Contains(strings.ToLower(d.Name), "loss"):
+						if b := (bareFactory{d, s, call, v.Make, ""}); !treated(p, d, s, call) && !compared(s, call) {
+							b.of = sizedBy(p, b)
+							bare = append(bare, b)
+						}
+					}
+				})
+			})
+		})
+		unlikeTwins(p, bare, follows)
+	},
+}
+
+// A bareFactory is a call that makes a floating tensor with neither device nor dtype.
+type bareFactory struct {
+	in   *python.FuncDef
+	s    python.Stmt
+	call *python.Call
+	make *interp.Creation
+	of   string // the declared tensor whose size is taken, "" if there is none
+}
+
+// unlikeTwins reports the bare factories that take the size of a tensor, if more
+// of the other functions' follow what they are given.
+func unlikeTwins(p *analysis.Pass, bare []bareFactory, follows map[*python.FuncDef][]*python.Call) {
+	forget := map[*python.FuncDef]bool{}
+	for _, b := range bare {
+		if b.of != "" {
+			forget[b.in] = true
+		}
+	}
+	var twins []*python.Call
+	for d, calls := range follows {
+		if !forget[d] {
+			twins = append(twins, calls...)
+		}
+	}
+	if len(twins) < 2 || len(twins) <= len(forget) {
+		return
+	}
+	first := twins[0]
+	for _, t := range twins {
+		if t.Start < first.Start {
+			first = t
+		}
+	}
+	for _, b := range bare {
+		if b.of == "" {
+			continue
+		}
+		p.Report(analysis.Finding{
+			Confidence: analysis.Likely, At: b.s.Pos(), Scope: scopeOf(p, b.s), Ops: []python.Span{b.call.Pos()},
+			Message: fmt.Sprintf("%s takes its size from %s and neither its dtype nor its device: float32, on the CPU. Other functions of this file pass both.",
+				code(p.Tree.Text(b.call.Pos())), code(b.of)),
+			Because: []analysis.Reason{
+				p.Reason(b.call.Pos(), "made with the defaults"),
+				p.Reason(first.Pos(), fmt.Sprintf("one of %d tensors of this file that follow what they are given", len(twins))),
+			},
+			Fix: followFix(b),
+		})
+	}
+}
+
+// sizedBy is the one declared tensor whose size a statement with a factory reads.
+func sizedBy(p *analysis.Pass, b bareFactory) string {
+	of := ""
+	for _, q := range b.in.Params {
+		if q.Star > 0 || q.Annotation == nil || !strings.HasSuffix(p.Tree.Text(q.Annotation.Pos()), "Tensor") || integerName(q.Name) || bindings(b.in, q.Name) != 1 {
+			continue
+		}
+		sized := false
+		own(b.s, func(n python.Node) {
+			if at, ok := n.(*python.Attribute); ok && isName(at.X, q.Name) && (at.Sel == "shape" || at.Sel == "size") {
+				sized = true
+			}
+		})
+		if sized && of != "" {
+			return ""
+		}
+		if sized {
+			of = q.Name
+		}
+	}
+	return of
+}
+
+// compared reports whether what a call makes is compared: a mask has no dtype to
+// follow.
+func compared(s python.Stmt, call *python.Call) bool {
+	found := false
+	own(s, func(n python.Node) {
+		c, ok := n.(*python.Compare)
+		if !ok {
+			return
+		}
+		for _, x := range c.Xs {
+			found = found || x.Pos().Contains(call.Pos())
+		}
+	})
+	return found
+}
+
+// followFix gives a factory dtype and device of a tensor.
+func followFix(b bareFactory) *analysis.Fix {
+	text := fmt.Sprintf("dtype=%s.dtype, device=%s.device", b.of, b.of)
+	e := insertAt(b.call.End, ".to("+text+")")
+	if n := len(b.call.Args); n > 0 && !afterCall[b.make.Name] && !strings.HasSuffix(b.make.Name, "Tensor") {
+		e = insertAt(b.call.Args[n-1].End, ", "+text)
+	}
+	return &analysis.Fix{Title: "Follow `" + b.of + "`", Safety: analysis.Safe, Edits: []analysis.Edit{e}}
+}
