@@ -12,7 +12,7 @@ import (
 var factoryUnlikeItsTwins = &analysis.Rule{
 	Name:     "factory-unlike-its-twins",
 	Severity: analysis.Medium,
-	Doc: `One tensor is made on the CPU in float32, the others of the file follow their caller
+	Doc: `One tensor is float32 on the CPU, the others of its file follow their caller
 
 The functions of a file make their tensors with the device and the dtype of what
 they are given, and one makes a tensor of the size of its argument with neither:

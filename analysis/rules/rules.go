@@ -21,6 +21,8 @@ func All() []*analysis.Rule {
 		anglesInHalf,
 		arrayLeftWide,
 		autocastDTypeGetter,
+		autocastDeviceString,
+		batchCastWhole,
 		batchItemWithoutCast,
 		bf16ToNumPy,
 		bfloat16AsFloat16,
