@@ -94,21 +94,44 @@ func unlikeTwins(p *analysis.Pass, bare []bareFactory, follows map[*python.FuncD
 			first = t
 		}
 	}
-	for _, b := range bare {
+	reason := p.Reason(first.Pos(), fmt.Sprintf("one of %d tensors of this file that follow what they are given", len(twins)))
+	for _, group := range grouped(p, bare) {
+		f := analysis.Finding{
+			Confidence: analysis.Likely, Scope: scopeOf(p, group[0].s),
+			At:  python.Span{Start: group[0].s.Pos().Start, End: group[len(group)-1].s.Pos().End},
+			Fix: &analysis.Fix{Title: "Follow `" + group[0].of + "`", Safety: analysis.Safe},
+			Message: fmt.Sprintf("%s takes its size from %s and neither its dtype nor its device: float32, on the CPU. Other functions of this file pass both.",
+				code(p.Tree.Text(group[0].call.Pos())), code(group[0].of)),
+		}
+		for _, b := range group {
+			f.Ops = append(f.Ops, b.call.Pos())
+			f.Because = append(f.Because, p.Reason(b.call.Pos(), "made with the defaults"))
+			f.Fix.Edits = append(f.Fix.Edits, follow(b))
+		}
+		f.Because = append(f.Because, reason)
+		p.Report(f)
+	}
+}
+
+// grouped puts the factories that take the size of one tensor in statements that
+// follow each other into one group: they are one mistake.
+func grouped(p *analysis.Pass, bare []bareFactory) [][]bareFactory {
+	var out [][]bareFactory
+	var last *bareFactory
+	for i := range bare {
+		b := &bare[i]
 		if b.of == "" {
+			last = nil
 			continue
 		}
-		p.Report(analysis.Finding{
-			Confidence: analysis.Likely, At: b.s.Pos(), Scope: scopeOf(p, b.s), Ops: []python.Span{b.call.Pos()},
-			Message: fmt.Sprintf("%s takes its size from %s and neither its dtype nor its device: float32, on the CPU. Other functions of this file pass both.",
-				code(p.Tree.Text(b.call.Pos())), code(b.of)),
-			Because: []analysis.Reason{
-				p.Reason(b.call.Pos(), "made with the defaults"),
-				p.Reason(first.Pos(), fmt.Sprintf("one of %d tensors of this file that follow what they are given", len(twins))),
-			},
-			Fix: followFix(b),
-		})
+		if last != nil && last.in == b.in && last.of == b.of && p.Tree.Line(b.s.Pos().Start)-p.Tree.Line(last.s.Pos().End) <= 1 {
+			out[len(out)-1] = append(out[len(out)-1], *b)
+		} else {
+			out = append(out, []bareFactory{*b})
+		}
+		last = b
 	}
+	return out
 }
 
 // sizedBy is the one declared tensor whose size a statement with a factory reads.
@@ -150,12 +173,11 @@ func compared(s python.Stmt, call *python.Call) bool {
 	return found
 }
 
-// followFix gives a factory dtype and device of a tensor.
-func followFix(b bareFactory) *analysis.Fix {
+// follow gives a factory dtype and device of the tensor whose size it takes.
+func follow(b bareFactory) analysis.Edit {
 	text := fmt.Sprintf("dtype=%s.dtype, device=%s.device", b.of, b.of)
-	e := insertAt(b.call.End, ".to("+text+")")
 	if n := len(b.call.Args); n > 0 && !afterCall[b.make.Name] && !strings.HasSuffix(b.make.Name, "Tensor") {
-		e = insertAt(b.call.Args[n-1].End, ", "+text)
+		return insertAt(b.call.Args[n-1].End, ", "+text)
 	}
-	return &analysis.Fix{Title: "Follow `" + b.of + "`", Safety: analysis.Safe, Edits: []analysis.Edit{e}}
+	return insertAt(b.call.End, ".to("+text+")")
 }
