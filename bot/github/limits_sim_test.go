@@ -188,9 +188,7 @@ func TestReserve(t *testing.T) {
 
 // TestConcurrent sends more requests at once than GitHub allows.
 func TestConcurrent(t *testing.T) {
-	// An answer that has arrived may not have ended at the server's side yet, so
-	// the server's limit is above the client's, as GitHub's is.
-	w := newWorldOf(t, githubsim.Options{Latency: 20 * time.Millisecond, Secondary: &githubsim.Secondary{Concurrent: 10}})
+	w := newWorldOf(t, githubsim.Options{Latency: 20 * time.Millisecond, Secondary: &githubsim.Secondary{Concurrent: 5}})
 	w.limits = &github.Limits{Concurrent: 5}
 	w.restart()
 	w.open(map[string]string{"a.py": "x = 1\n"}, map[string]string{"a.py": "x = 2\n"})
@@ -205,6 +203,13 @@ func TestConcurrent(t *testing.T) {
 	group.Wait()
 	if exceeded := w.Exceeded(); len(exceeded) > 0 {
 		t.Errorf("limits exceeded: %v", exceeded)
+	}
+	beside := 0
+	for _, c := range w.Calls() {
+		beside = max(beside, c.Beside)
+	}
+	if beside != 4 {
+		t.Errorf("at most %d requests beside another, want 4: the limit is used and kept", beside)
 	}
 }
 

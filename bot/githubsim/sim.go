@@ -415,11 +415,13 @@ func (s *Sim) serve(w http.ResponseWriter, r *http.Request, rt *route) {
 	requestID := fmt.Sprintf("%04X:%06X:%08X", 0xC0DE, s.requests, s.requests*2654435761%0xFFFFFFFF)
 	ask := s.fault
 	s.mu.Unlock()
-	defer func() {
+	// A request is open until its answer is sent: who has read it may send another.
+	answered := sync.OnceFunc(func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.open--
-	}()
+	})
+	defer answered()
 	var fault *Fault
 	if ask != nil {
 		fault = ask(r)
@@ -440,6 +442,7 @@ func (s *Sim) serve(w http.ResponseWriter, r *http.Request, rt *route) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 32<<20))
 	logged := Call{Method: r.Method, Route: rt.documented(), Fault: fault != nil && (fault.Drop || fault.Status != 0 || fault.Truncate != 0), Path: r.URL.RequestURI(), Request: requestID, Body: string(body), At: arrived, Beside: beside}
 	record := func(status int, c *call) {
+		answered()
 		logged.Status = status
 		if c != nil && c.route.name != "" {
 			logged.Route = c.route.name

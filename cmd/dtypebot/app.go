@@ -165,7 +165,7 @@ func newApp(ctx context.Context, config appConfig) (_ *app, err error) {
 	if err != nil {
 		return nil, err
 	}
-	a.metrics.watch(a.queue)
+	a.metrics.watch(a.queue, state)
 	a.done = state
 	a.reviewer.Put = a.queue.Put
 
@@ -423,7 +423,7 @@ func (a *app) review(ctx context.Context, job bot.Job) error {
 	}
 	posted, err := work(ctx, job)
 	a.metrics.calls(posted.Calls)
-	a.metrics.outcomes(job, posted.Outcomes)
+	a.remember(ctx, job, posted.Outcomes)
 	if err != nil {
 		return err // logged by the queue, which decides what becomes of the job
 	}
@@ -573,7 +573,6 @@ type metrics struct {
 	registry *prometheus.Registry
 	webhooks *prometheus.CounterVec
 	jobs     *prometheus.CounterVec
-	comments *prometheus.CounterVec
 	seconds  prometheus.Histogram
 	api      *prometheus.CounterVec
 }
@@ -587,10 +586,6 @@ func newMetrics() *metrics {
 		jobs: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "dtypebot_jobs_total", Help: "Tries at review jobs by outcome.",
 		}, []string{"outcome"}),
-		comments: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "dtypebot_comments_total",
-			Help: "Comments by rule, repository and what became of them: posted, accepted (the suggestion stands in the code), fixed, dismissed.",
-		}, []string{"rule", "repository", "outcome"}),
 		seconds: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "dtypebot_job_seconds", Help: "Duration of a try at a review job.", Buckets: prometheus.ExponentialBuckets(0.05, 2, 12),
 		}),
@@ -598,7 +593,7 @@ func newMetrics() *metrics {
 			Name: "dtypebot_github_calls_total", Help: "Calls of GitHub's API by name.",
 		}, []string{"call"}),
 	}
-	m.registry.MustRegister(m.webhooks, m.jobs, m.comments, m.seconds, m.api,
+	m.registry.MustRegister(m.webhooks, m.jobs, m.seconds, m.api,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -610,22 +605,17 @@ func (m *metrics) job(_ bot.Job, outcome string, took time.Duration) {
 	m.seconds.Observe(took.Seconds())
 }
 
-// outcomes counts what became of comments. The repository goes by its name: its
-// owner looks at this.
-func (m *metrics) outcomes(job bot.Job, list []bot.Outcome) {
-	for _, o := range list {
-		m.comments.WithLabelValues(o.Rule, job.Owner+"/"+job.Name, o.What).Inc()
-	}
-}
-
 func (m *metrics) calls(names []string) {
 	for _, name := range names {
 		m.api.WithLabelValues(name).Inc()
 	}
 }
 
-// watch adds the depth of the queue, which is measured when it is read.
-func (m *metrics) watch(q *queue.Queue) { m.registry.MustRegister(depth{q}) }
+// watch adds what is looked up when it is read: the depth of the queue, and what
+// became of comments.
+func (m *metrics) watch(q *queue.Queue, state *store.Store) {
+	m.registry.MustRegister(depth{q}, precision{state})
+}
 
 // depth is a collector of the queue's depth.
 type depth struct{ queue *queue.Queue }

@@ -18,7 +18,7 @@ var complaints = []struct {
 	tests  string // "package: Test Test; package: Test"
 }{
 	{1, "one bad line loses the whole review", "bot/github: TestBadAnchorsCostOnlyThemselves TestAnchorsAreTaken"},
-	{2, "the same comments again on every push", "bot/github: TestLife TestTwins TestCrashBetweenReviewAndCheckRun"},
+	{2, "the same comments again on every push", "bot/github: TestLife TestTwins TestRenamedFile TestCrashBetweenReviewAndCheckRun"},
 	{3, "noise: comments on what is fine, and about the bot itself", "bot/github: TestCalls TestSettings; bot: TestComposeHolds"},
 	{4, "threads that nobody resolves, and a bot that says it did", "bot/github: TestGone TestGoneAndForbidden TestBack"},
 	{5, "a check that is expected for ever after a missed webhook", "bot/recovery: TestDeliveries TestSweep; bot/github: TestOrders"},

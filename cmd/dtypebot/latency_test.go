@@ -11,8 +11,9 @@ import (
 )
 
 // TestLatency gives each answer of GitHub's 100 ms: a pull request of ten files
-// with mistakes has its review four answers and 150 ms after the webhook. The
-// best of five counts, as the machine may have other things to do.
+// with mistakes has its review four answers and 150 ms after the webhook. All of
+// five are measured, and the quickest counts: what is more in the others is what
+// else the machine had to do.
 func TestLatency(t *testing.T) {
 	onlySlow(t)
 	const answer = 100 * time.Millisecond
@@ -28,6 +29,7 @@ func TestLatency(t *testing.T) {
 	a, stop := startApp(t, config)
 	defer stop()
 	w.sim.SetWebhook(w.app.ID, "http://"+a.Addr().String()+"/webhook", testSecret)
+	best := time.Hour
 	for try := range 5 {
 		branch := fmt.Sprint("feature", try)
 		files := map[string]string{}
@@ -47,16 +49,29 @@ func TestLatency(t *testing.T) {
 		if p := w.pull(n); len(p.Threads) != 10 {
 			t.Fatalf("%d threads", len(p.Threads))
 		}
-		for _, c := range w.sim.Calls() {
-			if !strings.HasSuffix(c.Route, "/reviews") {
-				continue
-			}
-			took := c.At.Add(answer).Sub(job.Accepted)
-			t.Logf("try %d: %s", try, took.Round(time.Millisecond))
-			if took <= limit {
-				return
-			}
+		took, stages := answeredAfter(w.sim.Calls(), job.Accepted, answer)
+		t.Logf("try %d: %s: %s", try, took.Round(time.Millisecond), stages)
+		best = min(best, took)
+	}
+	if best > limit {
+		t.Errorf("the review is there after %s at best, want %s", best.Round(time.Millisecond), limit)
+	}
+}
+
+// answeredAfter tells when GitHub had answered the request for the review, counted
+// from the webhook, and how long the bot took before each request for itself.
+func answeredAfter(calls []githubsim.Call, accepted time.Time, answer time.Duration) (took time.Duration, stages string) {
+	ready := accepted
+	for _, c := range calls {
+		if c.App == "" || strings.HasSuffix(c.Route, "/access_tokens") || c.At.Before(accepted) {
+			continue
+		}
+		name := c.Route[strings.LastIndex(c.Route, "/")+1:]
+		stages += fmt.Sprintf(" %s %s", c.At.Sub(ready).Round(time.Millisecond), name)
+		ready = c.At.Add(answer)
+		if name == "reviews" {
+			return ready.Sub(accepted), stages
 		}
 	}
-	t.Errorf("no review within %s", limit)
+	return time.Hour, stages + " and no review"
 }

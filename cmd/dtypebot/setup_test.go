@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"html"
 	"net/http"
 	"net/http/httptest"
@@ -12,6 +13,10 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/chromedp"
 
 	"github.com/dtypebot/dtypebot/bot/githubsim"
 	"github.com/dtypebot/dtypebot/bot/githubsim/contract"
@@ -193,4 +198,50 @@ func TestServeSetup(t *testing.T) {
 	if err := f.cmd.Wait(); err == nil || f.cmd.ProcessState.ExitCode() != 2 || !strings.Contains(rest, "GITHUB_API_URL: "+setup.File(f.data)+" has an App of") {
 		t.Errorf("another GitHub: %v: %s", err, rest)
 	}
+}
+
+// TestSetupBrowser creates the App in Chromium, where the page's policy holds and
+// cookies go over GitHub's page and back. With -screenshots it takes pictures,
+// light and dark, wide and narrow.
+func TestSetupBrowser(t *testing.T) {
+	if *screenshots == "" {
+		onlySlow(t)
+	}
+	requires(t, "/usr/bin/chromium", "google-chrome", "chromium")
+	f := newFresh(t)
+	f.start()
+	b := newBrowser(t)
+	take := func(name string) {
+		t.Helper()
+		if *screenshots == "" {
+			return
+		}
+		for kind, width := range map[string]int64{"light": 1280, "dark": 1280, "light-phone": 390} {
+			b.do(name, chromedp.EmulateViewport(width, 900), chromedp.Func(func(ctx context.Context, target *chromedp.Target) error {
+				_, err := cdp.Call(ctx, target, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
+					Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: strings.TrimSuffix(kind, "-phone")}},
+				})
+				return err
+			}))
+			f.check(os.WriteFile(filepath.Join(*screenshots, name+"-"+kind+".png"), ask(b, name, chromedp.FullScreenshot(100)), 0o644))
+		}
+	}
+	b.do("open", chromedp.Navigate(f.line(setupLine)), chromedp.WaitVisible(chromedp.CSS("#address")))
+	take("setup-form")
+	b.do("a wrong address", chromedp.SendKeys(chromedp.CSS("#address"), "https://localhost"), chromedp.Click(chromedp.CSS("button.primary")),
+		chromedp.WaitVisible(chromedp.CSS(".bad #address")))
+	take("setup-refused")
+	b.do("fill", chromedp.SetValue(chromedp.CSS("#address"), "https://bot.example.com"), chromedp.SetValue(chromedp.CSS("#name"), "dtypebot-lab"),
+		chromedp.Click(chromedp.CSS("#write")), chromedp.Click(chromedp.CSS("button.primary")), chromedp.WaitVisible(chromedp.CSS("#create")))
+	take("setup-confirm")
+	b.do("to GitHub", chromedp.Click(chromedp.CSS("#create")), chromedp.WaitVisible(chromedp.CSS("#create-app")))
+	take("setup-github")
+	b.do("back", chromedp.Click(chromedp.CSS("#create-app")), chromedp.WaitVisible(chromedp.CSS("#install")))
+	take("setup-created")
+	title := ask(b, "title", chromedp.Text(chromedp.CSS("h1")))
+	if !strings.Contains(title, "dtypebot-lab exists") {
+		t.Errorf("the last page says %q", title)
+	}
+	f.line(servesLine)
+	f.stop()
 }
