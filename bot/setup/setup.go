@@ -98,8 +98,8 @@ func (w *Wizard) Handler() http.Handler {
 	guarded := http.NewCrossOriginProtection().Handler(mux)
 	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		h := rw.Header()
-		// The second form is sent to GitHub.
-		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; form-action 'self' "+w.site+"; base-uri 'none'; frame-ancestors 'none'")
+		// The second form is sent to GitHub, which may lead over a page to log in.
+		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; form-action 'self' https: "+w.site+"; base-uri 'none'; frame-ancestors 'none'")
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Referrer-Policy", "no-referrer") // the addresses hold the token and the code
 		h.Set("Cache-Control", "no-store")

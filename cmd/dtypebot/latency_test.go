@@ -59,18 +59,16 @@ func TestLatency(t *testing.T) {
 }
 
 // answeredAfter tells when GitHub had answered the request for the review, counted
-// from the webhook, and how long the bot took before each request for itself.
+// from the webhook, and when the pull request was asked for what.
 func answeredAfter(calls []githubsim.Call, accepted time.Time, answer time.Duration) (took time.Duration, stages string) {
-	ready := accepted
 	for _, c := range calls {
-		if c.App == "" || strings.HasSuffix(c.Route, "/access_tokens") || c.At.Before(accepted) {
+		if !strings.Contains(c.Route, "/pulls/") || c.At.Before(accepted) {
 			continue
 		}
-		name := c.Route[strings.LastIndex(c.Route, "/")+1:]
-		stages += fmt.Sprintf(" %s %s", c.At.Sub(ready).Round(time.Millisecond), name)
-		ready = c.At.Add(answer)
+		at, name := c.At.Sub(accepted), c.Route[strings.LastIndex(c.Route, "/")+1:]
+		stages += fmt.Sprintf(" %s at %s", name, at.Round(time.Millisecond))
 		if name == "reviews" {
-			return ready.Sub(accepted), stages
+			return at + answer, stages
 		}
 	}
 	return time.Hour, stages + " and no review"

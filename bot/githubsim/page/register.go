@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"strings"
 
 	"github.com/dtypebot/dtypebot/bot/githubsim"
 )
@@ -27,6 +28,14 @@ func (p *Page) register(w http.ResponseWriter, r *http.Request) {
 		p.refuse(w, err)
 		return
 	}
+	// The button's answer leads back to who sent the manifest, and browsers hold
+	// that against the policy as well.
+	back, err := url.Parse(app.RedirectURL)
+	if err != nil {
+		p.refuse(w, err)
+		return
+	}
+	w.Header().Set("Content-Security-Policy", strings.Replace(policy, "form-action 'self'", "form-action 'self' "+back.Scheme+"://"+back.Host, 1))
 	owner := r.PathValue("organization")
 	if owner == "" {
 		owner = p.opts.Login
