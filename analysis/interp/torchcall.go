@@ -11,6 +11,9 @@ import (
 )
 
 func (e *evaluator) libraryCall(x *python.Call, name string, a *args) *Value {
+	if f, ok := torch.Boundary(name); ok {
+		return e.boundary(x, f, a)
+	}
 	switch {
 	case strings.HasPrefix(name, "builtins."):
 		return e.builtinCall(x, strings.TrimPrefix(name, "builtins."), a)
