@@ -398,7 +398,7 @@ func (a *App) newInstallation(id int64) *installation {
 	if a.limiter != nil {
 		round = &metered{next: transport, limiter: a.limiter, installation: id, graphql: a.graphql}
 	}
-	inst.client, inst.transport = a.client(round), transport
+	inst.client, inst.transport = a.client(&fenced{next: round, graphql: a.graphql}), transport
 	return inst
 }
 

@@ -49,6 +49,9 @@ func classify(call string, err error) error {
 	case errors.Is(err, errForeignHost):
 		return fmt.Errorf("%s: %w", call, errForeignHost)
 	}
+	if n, ok := errors.AsType[*notOurs](err); ok {
+		return fmt.Errorf("%s: %w", call, n.cause)
+	}
 	if limited, ok := limitedError(call, err); ok {
 		return limited
 	}

@@ -66,6 +66,26 @@ func TestCrashBetweenReviewAndCheckRun(t *testing.T) {
 	}
 }
 
+// The lease is lost between two writings: the second is not done.
+func TestFencedWrites(t *testing.T) {
+	w := newWorld(t)
+	w.open(map[string]string{"a.py": "x = 1\n"}, map[string]string{"a.py": "x = MIX\n"})
+	lost := errors.New("lost")
+	asked := 0
+	ctx := bot.WithFence(t.Context(), func(context.Context) error {
+		if asked++; asked > 2 { // the first is asked before the whole, the second before the review
+			return lost
+		}
+		return nil
+	})
+	if _, err := w.reviewer.Review(ctx, w.job("pull_request.opened")); !errors.Is(err, lost) {
+		t.Errorf("error %v, want the fence's", err)
+	}
+	if reviews, runs := w.writes(); reviews != 1 || runs != 0 {
+		t.Errorf("%d reviews and %d check runs were written, want the review alone", reviews, runs)
+	}
+}
+
 // planned makes a reviewer that finds exactly these.
 func (w *world) planned(comments ...suggestions.Comment) {
 	w.reviewer.Analyse = func(_ context.Context, files []analysis.File, _ check.Around) (check.Report, suggestions.Plan, error) {
