@@ -157,6 +157,25 @@ func TestStoreGivesUp(t *testing.T) {
 	}
 }
 
+// TestStartsWhileRepaired begins to work when the server cannot answer: the work
+// begins when it can.
+func TestStartsWhileRepaired(t *testing.T) {
+	t.Parallel()
+	f := impatient(t)
+	if err := f.srv.EndStore(); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan int, 100)
+	stop := f.work(1, func(_ context.Context, j bot.Job) error {
+		done <- j.Pull
+		return nil
+	})
+	stored := f.putUntil(1, true)
+	for wait(t, done) != stored {
+	}
+	stop()
+}
+
 // A lateEnd is a connection whose end is noticed late.
 type lateEnd struct{ net.Conn }
 

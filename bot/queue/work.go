@@ -62,7 +62,7 @@ func (q *Queue) Work(ctx context.Context, n int, handle func(context.Context, bo
 	}
 	var consumers []jetstream.Consumer
 	for _, stream := range []string{reviewStream, commandStream} {
-		consumer, err := q.consumer(ctx, stream)
+		consumer, err := q.firstConsumer(ctx, stream)
 		if ctx.Err() != nil {
 			return nil // stopped before it began
 		}
@@ -118,6 +118,36 @@ func (q *Queue) Work(ctx context.Context, n int, handle func(context.Context, bo
 		return errors.Join(broken...)
 	case <-stuck.C:
 		return ErrStuck
+	}
+}
+
+// firstConsumer creates or opens the consumer of a stream, as often as it takes
+// while the server is away or being repaired. It gives up on a connection that is
+// closed and on what an external server refuses.
+func (q *Queue) firstConsumer(ctx context.Context, stream string) (jetstream.Consumer, error) {
+	pause := backoff.NewExponentialBackOff()
+	pause.MaxInterval = 10 * time.Second
+	for {
+		try, cancel := context.WithTimeout(ctx, q.o.BookLimit)
+		c, err := q.consumer(try, stream)
+		cancel()
+		if err == nil || ctx.Err() != nil {
+			return c, err
+		}
+		refused, ok := errors.AsType[*jetstream.APIError](err)
+		if q.srv.nc.IsClosed() || ok && refused.Code < 500 && !q.srv.Embedded() {
+			return nil, err
+		}
+		turned := q.srv.nextStart()
+		q.srv.suspect(err)
+		wait := pause.NextBackOff()
+		q.log.Warn("begin to work on the queue", "again in", wait.Round(time.Millisecond), "error", err)
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-turned:
+		case <-time.After(wait):
+		}
 	}
 }
 
@@ -309,7 +339,7 @@ func (w *work) run(it *item) {
 func (w *work) try(it *item) (outcome string) {
 	q := w.q
 	if it.bad != nil {
-		return w.dead(it, 0, fmt.Sprintf("the stored job cannot be read: %v", it.bad))
+		return w.dead(w.hard, it, 0, fmt.Sprintf("the stored job cannot be read: %v", it.bad))
 	}
 	if it.job.V > bot.JobVersion {
 		return w.handBack(it, newerVersionDelay, "written by a newer version")
@@ -346,7 +376,7 @@ func (w *work) try(it *item) (outcome string) {
 			if last == "" {
 				last = "the process ended during the last try"
 			}
-			outcome = w.dead(it, attempts, last)
+			outcome = w.dead(ctx, it, attempts, last)
 			return
 		}
 		it.job.Tried = n > 1 || it.again || w.seen(it)
@@ -441,7 +471,7 @@ func (w *work) settle(ctx context.Context, it *item, n int, last string, err err
 		return w.handBack(it, after, err.Error())
 	}
 	if n >= attempts {
-		return w.dead(it, n, err.Error())
+		return w.dead(ctx, it, n, err.Error())
 	}
 	book, cancel := w.book()
 	defer cancel()
@@ -505,8 +535,8 @@ func (w *work) finish(book context.Context, it *item) {
 }
 
 // dead makes the item a dead letter. If that fails it stays in the stream and
-// gets here again.
-func (w *work) dead(it *item, tries int, reason string) string {
+// gets here again. ctx is the one in which the lease is held.
+func (w *work) dead(ctx context.Context, it *item, tries int, reason string) string {
 	book, cancel := w.book()
 	defer cancel()
 	// Whatever becomes of the rest, if the item comes again it is for this reason:
@@ -518,9 +548,9 @@ func (w *work) dead(it *item, tries int, reason string) string {
 		return Retried
 	}
 	w.q.log.Error("job given up", "pull", it.job.String(), "delivery", it.job.Delivery, "tries", tries, "reason", reason)
-	if err := w.tell(it, reason); err != nil {
+	if err := w.tell(ctx, it, reason); err != nil {
 		var retry bot.Retry
-		if errors.As(err, &retry) && retry.HandBack {
+		if ctx.Err() != nil || errors.As(err, &retry) && retry.HandBack {
 			// It is found given up again, and told again.
 			return w.handBack(it, w.outage(it, max(retry.After, w.q.o.LeaseRetry)), err.Error())
 		}
@@ -541,11 +571,11 @@ func (w *work) remember(it *item, reason string) {
 const tellLimit = time.Minute
 
 // tell passes the end of a job on; a panic is an error.
-func (w *work) tell(it *item, reason string) (err error) {
+func (w *work) tell(ctx context.Context, it *item, reason string) (err error) {
 	if w.q.o.Dead == nil || it.bad != nil {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(w.hard, tellLimit)
+	ctx, cancel := context.WithTimeout(ctx, tellLimit)
 	defer cancel()
 	defer w.recovered(it.job, &err)
 	return w.q.o.Dead(ctx, it.job, reason)
