@@ -162,6 +162,47 @@ func (l *limiter) divide(b *budget) {
 	b.content.limit, b.contentHour.limit = part(l.limits.Content), part(l.limits.ContentHour)
 }
 
+// A Rate is what is left of one limit of an installation.
+type Rate struct {
+	Installation int64
+	// Limit names it: "core" and "graphql" are GitHub's own counts of the hour, as
+	// it last told them; "points" and "queries" (a minute), "content" (a minute) and
+	// "content_hour" are this process's parts of the others, less what it keeps back.
+	Limit string
+	Left  int
+}
+
+// Rates lists what is left of the limits of each installation that this process
+// made requests for, in no order. What is not known or not limited is left out.
+func (a *App) Rates() []Rate {
+	l := a.limiter
+	if l == nil {
+		return nil
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := l.now()
+	var all []Rate
+	for id, b := range l.budgets {
+		for name, p := range map[string]*primary{"core": &b.core, "graphql": &b.graphql} {
+			switch {
+			case !p.known:
+			case now.Before(p.reset):
+				all = append(all, Rate{id, name, p.remaining})
+			default:
+				all = append(all, Rate{id, name, p.limit}) // a new hour
+			}
+		}
+		for name, w := range map[string]*window{"points": &b.points, "queries": &b.queries, "content": &b.content, "content_hour": &b.contentHour} {
+			if w.limit > 0 {
+				w.forget(now)
+				all = append(all, Rate{id, name, max(w.limit-w.sum, 0)})
+			}
+		}
+	}
+	return all
+}
+
 // Share says that so many processes use up the limits, this one among them: each
 // keeps to its part. GitHub's own count of the hour is common to all anyway.
 func (a *App) Share(processes int) {
@@ -195,10 +236,7 @@ func (w *window) wait(now time.Time, cost int) time.Duration {
 	if w.limit == 0 {
 		return 0
 	}
-	for len(w.spent) > 0 && now.Sub(w.spent[0].at) >= w.span {
-		w.sum -= w.spent[0].cost
-		w.spent = w.spent[1:]
-	}
+	w.forget(now)
 	over := w.sum + min(cost, w.limit) - w.limit
 	for _, s := range w.spent {
 		if over <= 0 {
@@ -209,6 +247,14 @@ func (w *window) wait(now time.Time, cost int) time.Duration {
 		}
 	}
 	return 0
+}
+
+// forget drops what was spent before the span.
+func (w *window) forget(now time.Time) {
+	for len(w.spent) > 0 && now.Sub(w.spent[0].at) >= w.span {
+		w.sum -= w.spent[0].cost
+		w.spent = w.spent[1:]
+	}
 }
 
 func (w *window) spend(now time.Time, cost int) {

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/http/pprof"
 	"path/filepath"
+	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -165,7 +166,7 @@ func newApp(ctx context.Context, config appConfig) (_ *app, err error) {
 	if err != nil {
 		return nil, err
 	}
-	a.metrics.watch(a.queue, state)
+	a.metrics.watch(a.queue, state, a.client)
 	a.done = state
 	a.reviewer.Put = a.queue.Put
 
@@ -611,10 +612,24 @@ func (m *metrics) calls(names []string) {
 	}
 }
 
-// watch adds what is looked up when it is read: the depth of the queue, and what
-// became of comments.
-func (m *metrics) watch(q *queue.Queue, state *store.Store) {
-	m.registry.MustRegister(depth{q}, precision{state})
+// watch adds what is looked up when it is read: the depth of the queue, what
+// became of comments, and what is left of GitHub's limits.
+func (m *metrics) watch(q *queue.Queue, state *store.Store, client *github.App) {
+	m.registry.MustRegister(depth{q}, precision{state}, rates{client})
+}
+
+// rates is a collector of what is left of GitHub's limits.
+type rates struct{ client *github.App }
+
+var ratesDesc = prometheus.NewDesc("dtypebot_github_rate_remaining",
+	"What is left of GitHub's limits by installation: core and graphql as GitHub tells, the others as this process counts.", []string{"installation", "limit"}, nil)
+
+func (r rates) Describe(ch chan<- *prometheus.Desc) { ch <- ratesDesc }
+
+func (r rates) Collect(ch chan<- prometheus.Metric) {
+	for _, rate := range r.client.Rates() {
+		ch <- prometheus.MustNewConstMetric(ratesDesc, prometheus.GaugeValue, float64(rate.Left), strconv.FormatInt(rate.Installation, 10), rate.Limit)
+	}
 }
 
 // depth is a collector of the queue's depth.

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/dtypebot/dtypebot/bot"
+	"github.com/dtypebot/dtypebot/bot/github"
 	"github.com/dtypebot/dtypebot/bot/githubsim"
 	"github.com/dtypebot/dtypebot/bot/githubsim/contract"
 )
@@ -142,6 +143,8 @@ func (w *world) completed(n int) func() bool {
 func TestServeReviews(t *testing.T) {
 	w := newWorld(t)
 	config := w.config()
+	limits := github.DefaultLimits()
+	config.Limits = &limits
 	reviewed := make(chan bot.Posted, 10)
 	config.Reviewed = func(_ bot.Job, p bot.Posted) { reviewed <- p }
 	a, stop := startApp(t, config)
@@ -182,8 +185,15 @@ func TestServeReviews(t *testing.T) {
 	case <-time.After(serveLimit):
 		t.Error("the re-run was not worked on")
 	}
-	if _, text := get(t, a.AdminAddr(), "/metrics"); !strings.Contains(text, `dtypebot_github_calls_total{call="review"} 1`) {
-		t.Error("/metrics lacks the call that posted the review")
+	_, text := get(t, a.AdminAddr(), "/metrics")
+	for _, want := range []string{
+		`dtypebot_github_calls_total{call="review"} 1`,
+		`dtypebot_github_rate_remaining{installation="50000",limit="core"} 49`, // of 5,000
+		`dtypebot_github_rate_remaining{installation="50000",limit="content_hour"} 474`,
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("/metrics lacks %s", want)
+		}
 	}
 	stop()
 }
