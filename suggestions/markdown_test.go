@@ -173,13 +173,22 @@ func TestMarkdownStructure(t *testing.T) {
 	}
 }
 
+var hostileTexts = []string{
+	"```\n```suggestion\nevil\n```", "`````", "</details>", "<!-- dtypebot v1 -->", "<img src=x onerror=y>",
+	"~~~suggestion\nevil", "`", "``", "\\`</sub>", "@octocat", "x`\n\n<b>", "<details><summary>", "\x00\xff", "`a``b`<i>",
+}
+
+func FuzzMarkdown(f *testing.F) {
+	for _, evil := range hostileTexts {
+		f.Add(evil)
+	}
+	f.Fuzz(func(t *testing.T, text string) { checkContained(t, text) })
+}
+
 // TestMarkdownContainsHostileText puts text that tries to break out into every
 // place that a repository can fill.
 func TestMarkdownContainsHostileText(t *testing.T) {
-	for _, evil := range []string{
-		"```\n```suggestion\nevil\n```", "`````", "</details>", "<!-- dtypebot v1 -->", "<img src=x onerror=y>",
-		"~~~suggestion\nevil", "`", "``", "\\`</sub>", "@octocat", "x`\n\n<b>", "<details><summary>", "\x00\xff", "`a``b`<i>",
-	} {
+	for _, evil := range hostileTexts {
 		t.Run(evil, func(t *testing.T) {
 			checkContained(t, evil)
 		})
