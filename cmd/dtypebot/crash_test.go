@@ -352,12 +352,13 @@ func settledOnce(p githubsim.PullView, poison bool) error {
 // TestCrashMatrix ends the process at the points of a job's life: before and
 // after each writing of the queue and the leases, and each request to GitHub.
 // After the next start nothing is lost and nothing stands twice. All points are
-// taken with DTYPEBOT_SLOW=1, else one or two of the first life.
+// taken with DTYPEBOT_POINTS=all, every twelfth with DTYPEBOT_SLOW=1, else one or
+// two of the first life.
 func TestCrashMatrix(t *testing.T) {
 	t.Parallel() // it mostly waits
 	w := newWorld(t)
 	lives := []bool{false, true}
-	if !slow() {
+	if !slow() && os.Getenv("DTYPEBOT_POINTS") == "" {
 		lives = lives[:1]
 	}
 	for _, poison := range lives {
@@ -368,9 +369,12 @@ func TestCrashMatrix(t *testing.T) {
 		if len(points) < 20 {
 			t.Fatalf("only %d points: %v", len(points), points)
 		}
-		step := 1
-		if !slow() {
-			step = len(points)/2 + 1
+		step := len(points)/2 + 1
+		switch {
+		case os.Getenv("DTYPEBOT_POINTS") == "all":
+			step = 1
+		case slow():
+			step = 12
 		}
 		begin := time.Now()
 		faults := 0
@@ -394,6 +398,7 @@ func TestCrashMatrix(t *testing.T) {
 // often is told by DTYPEBOT_KILLS, 20 times by default.
 func TestRandomKills(t *testing.T) {
 	onlySlow(t)
+	t.Parallel() // it mostly waits
 	kills, err := strconv.Atoi(cmp.Or(os.Getenv("DTYPEBOT_KILLS"), "20"))
 	if err != nil {
 		t.Fatal(err)
