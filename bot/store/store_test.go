@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"testing"
@@ -399,5 +402,48 @@ func TestLeaseOfEarlierStart(t *testing.T) {
 	}
 	if done, err := s.Done(t.Context(), "kept"); !done || err != nil {
 		t.Errorf("what was done is forgotten: %v", err)
+	}
+}
+
+// TestDisk begins and ends tries until what they leave would be some 8 MB: the
+// server compacts a file of more than 2 MB that is mostly gone, so that it does
+// not grow for ever.
+func TestDisk(t *testing.T) {
+	if os.Getenv("DTYPEBOT_SLOW") != "1" {
+		t.Skip("slow: set DTYPEBOT_SLOW=1")
+	}
+	dir := t.TempDir()
+	s, ctx := open(t, start(t, dir, true)), t.Context()
+	largest, written := int64(0), 0
+	for n := uint64(1); n <= 16_000; n++ {
+		key := fmt.Sprintf("review.1.2.%d", n%500)
+		if _, _, err := s.Begin(ctx, key, n, 3); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.End(ctx, key); err != nil {
+			t.Fatal(err)
+		}
+		written += 2 * 250
+		if n%500 != 0 {
+			continue
+		}
+		var size int64
+		err := filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
+			if err != nil {
+				return nil // removed meanwhile
+			}
+			if info, err := d.Info(); err == nil && info.Mode().IsRegular() {
+				size += info.Size()
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		largest = max(largest, size)
+	}
+	t.Logf("%.1f MB at most, of %.1f MB written", float64(largest)/1e6, float64(written)/1e6)
+	if largest > 6e6 {
+		t.Errorf("the store grows to %.1f MB", float64(largest)/1e6)
 	}
 }
