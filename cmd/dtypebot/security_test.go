@@ -3,8 +3,10 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
+	"net"
 	"net/http"
 	"os/exec"
 	"path/filepath"
@@ -225,6 +227,44 @@ func TestHostileNames(t *testing.T) {
 		}
 		if strings.Count(body, "<!-- dtypebot:v1") > 1 {
 			t.Errorf("a second marker in\n%s", body)
+		}
+	}
+}
+
+// TestServerLimits sends both servers headers that are too large, and headers that
+// do not end.
+func TestServerLimits(t *testing.T) {
+	t.Parallel() // it mostly waits
+	_, handle := jobsOf()
+	a, _ := startApp(t, appConfig{Handle: handle})
+	for _, addr := range []net.Addr{a.Addr(), a.AdminAddr()} {
+		req, err := http.NewRequest(http.MethodGet, "http://"+addr.String()+"/healthz", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("X-Large", strings.Repeat("x", 128<<10))
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		if resp.StatusCode != http.StatusRequestHeaderFieldsTooLarge {
+			t.Errorf("%s: 128 KB of headers are answered %d", addr, resp.StatusCode)
+		}
+		if !slow() {
+			continue
+		}
+		conn, err := net.Dial("tcp", addr.String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		if _, err := io.WriteString(conn, "GET /healthz HTTP/1.1\r\nHost: x\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		_ = conn.SetReadDeadline(time.Now().Add(serveLimit))
+		if _, err := io.ReadAll(conn); err != nil { // the server closes it
+			t.Errorf("%s: a header that does not end keeps the connection: %v", addr, err)
 		}
 	}
 }
