@@ -199,7 +199,8 @@ func TestBurst(t *testing.T) {
 // faults of GitHub, and looks whether what it holds stays the same.
 func TestSoak(t *testing.T) {
 	span := duration(t, "DTYPEBOT_SOAK", "")
-	w := newWorld(t)
+	// So many pushes take more than GitHub's 5,000 requests of an hour.
+	w := newWorldWith(t, githubsim.Options{Limits: githubsim.Limits{Core: 1 << 30}})
 	var faults atomic.Int64
 	w.sim.Fault(func(r *http.Request) *githubsim.Fault {
 		if strings.HasPrefix(r.URL.Path, "/app") || rand.IntN(20) > 0 {
