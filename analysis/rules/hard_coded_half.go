@@ -2,6 +2,7 @@ package rules
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/dtypebot/dtypebot/analysis"
@@ -241,17 +242,33 @@ func contains(ds []dtype.DType, d dtype.DType) bool {
 
 // precisionAround reports whether a statement stands under a condition on dtypes
 // or settings of precision.
-func precisionAround(p *analysis.Pass, around []python.Node) bool {
+func precisionAround(p *analysis.Pass, around []python.Node, but ...func(*python.Compare) bool) bool {
 	for _, n := range around {
 		i, ok := n.(*python.If)
 		if !ok {
 			continue
 		}
-		if ofPrecision(p.Tree.Text(i.Cond.Pos())) {
+		cond := p.Tree.Text(i.Cond.Pos())
+		python.Inspect(i.Cond, func(n python.Node) bool {
+			if c, isCompare := n.(*python.Compare); isCompare && slices.ContainsFunc(but, func(f func(*python.Compare) bool) bool { return f(c) }) {
+				cond = strings.Replace(cond, p.Tree.Text(c.Pos()), "", 1)
+			}
+			return true
+		})
+		if ofPrecision(cond) {
 			return true
 		}
 	}
 	return false
+}
+
+// dtypesCompared reports whether a comparison is one of two tensors' dtypes or
+// devices, as a cache is made anew where they changed: no setting.
+func dtypesCompared(c *python.Compare) bool {
+	return !slices.ContainsFunc(c.Xs, func(x python.Expr) bool {
+		at, ok := x.(*python.Attribute)
+		return !ok || at.Sel != "dtype" && at.Sel != "device"
+	})
 }
 
 // ofPrecision reports whether the text of a condition asks about dtypes,

@@ -37,6 +37,7 @@ too.
 				otherInputs(p, c)
 			}
 		})
+		functions(p, func(d *python.FuncDef, _ []python.Node) { movedToModule(p, d) })
 	},
 }
 
@@ -203,4 +204,69 @@ func reportOtherInput(p *analysis.Pass, module string, twin, f feed, given dtype
 		},
 		Fix: &analysis.Fix{Title: "Cast it to the module's dtype", Safety: analysis.Safe, Edits: []analysis.Edit{{Span: f.to.Pos(), New: module + ".dtype"}}},
 	})
+}
+
+// movedToModule finds a tensor that is moved to the device of what then takes
+// it, and keeps the dtype of the caller.
+func movedToModule(p *analysis.Pass, d *python.FuncDef) {
+	inBody(d, func(s python.Stmt, _ []python.Node) {
+		a, ok := s.(*python.Assign)
+		if !ok || a.Value == nil || len(a.Targets) != 1 || !tensorParam(p, d, boundName(a)) {
+			return
+		}
+		move, ok := a.Value.(*python.Call)
+		if !ok || len(move.Args) != 1 {
+			return
+		}
+		to, isMethod := move.Func.(*python.Attribute)
+		of, isAttr := move.Args[0].Value.(*python.Attribute)
+		if !isMethod || !isAttr || to.Sel != "to" || of.Sel != "device" || bindings(d, boundName(a)) != 2 {
+			return
+		}
+		if b, computed := to.X.(*python.Binary); !computed || !reads(b, boundName(a)) {
+			return
+		}
+		owner, isPath := path(of.X)
+		if !isPath || !strings.HasPrefix(owner, "self.") {
+			return
+		}
+		call := partTakes(d, owner, boundName(a), a.End)
+		if call == nil {
+			return
+		}
+		at := call.Func.(*python.Attribute)
+		module := p.Tree.Text(at.X.Pos())
+		p.Report(analysis.Finding{
+			Confidence: analysis.Likely, At: a.Pos(), Scope: scopeOf(p, a), Ops: []python.Span{call.Pos()},
+			Message: fmt.Sprintf("%s is moved to the device of %s and keeps the dtype of the caller. %s has the dtype that it was loaded in: where the two differ, its first layer stops in line %d.",
+				code(boundName(a)), code(owner), capital(code(module)), p.Tree.Line(call.Start)),
+			Because: []analysis.Reason{p.Reason(move.Pos(), "the device is copied, the dtype is not"), p.Reason(call.Pos(), fmt.Sprintf("a part of %s takes it", code(owner)))},
+			Fix:     &analysis.Fix{Title: "Move it with the dtype", Safety: analysis.Safe, Edits: []analysis.Edit{insertAt(move.Args[0].End, ", "+module+".dtype")}},
+		})
+	})
+}
+
+// tensorParam reports whether a name is a parameter that is declared a tensor.
+func tensorParam(p *analysis.Pass, d *python.FuncDef, name string) bool {
+	return slices.ContainsFunc(d.Params, func(q python.Param) bool {
+		return q.Name == name && q.Annotation != nil && strings.HasSuffix(p.Tree.Text(q.Annotation.Pos()), "Tensor") && !integerName(name)
+	})
+}
+
+// partTakes is the call behind a place that encodes or decodes a name with a part
+// of owner: self.model.vae.encode(name).
+func partTakes(d *python.FuncDef, owner, name string, behind uint32) *python.Call {
+	var found *python.Call
+	inBody(d, func(s python.Stmt, _ []python.Node) {
+		own(s, func(n python.Node) {
+			call, ok := n.(*python.Call)
+			if !ok || found != nil || call.Start < behind || !takes(call, name) {
+				return
+			}
+			if callee, isPath := path(call.Func); isPath && strings.HasPrefix(callee, owner+".") && (strings.HasSuffix(callee, ".encode") || strings.HasSuffix(callee, ".decode")) {
+				found = call
+			}
+		})
+	})
+	return found
 }

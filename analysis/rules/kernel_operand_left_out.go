@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/dtypebot/dtypebot/analysis"
+	"github.com/dtypebot/dtypebot/analysis/interp"
 	"github.com/dtypebot/dtypebot/analysis/python"
 )
 
@@ -22,10 +23,12 @@ to the dtype of another has met that; the one that is left out is the next error
 Evidence: the forward of an autograd Function casts an argument to the dtype of
 another one and gives both to one call that is not PyTorch's; a third argument
 goes into the same call as it came, and backward returns a gradient for it, so
-it is floating (likely).
+it is floating (likely). Or a function casts key and value to the dtype of the
+query for scaled_dot_product_attention, and hands on the mask that it got
+(likely).
 
-Fix: the same cast for what is left out, behind the last cast. Safe: in float32
-nothing changes.
+Fix: the same cast for what is left out, behind the last cast; of a mask only if
+it is floating. Safe: in float32 nothing changes.
 
 Silent where the argument's dtype is asked for or it is bound anew, for what may
 be None, and for arguments without a gradient: indices, sizes, boxes.
@@ -41,6 +44,7 @@ be None, and for arguments without a gradient: indices, sizes, boxes.
 				leftOutOfKernel(p, forward, gradients(forward, backward))
 			}
 		})
+		functions(p, func(d *python.FuncDef, _ []python.Node) { maskLeftOut(p, d) })
 	},
 }
 
@@ -199,4 +203,70 @@ func asksDType(d *python.FuncDef, name string) bool {
 		return !found
 	})
 	return found
+}
+
+// maskLeftOut finds a function that casts what attention takes to the query's
+// dtype, and hands the mask that it got on as it is. Measured with 2.15: a mask
+// of numbers must be float32 or have the query's dtype; the source of early 2.x
+// (validate_sdpa_input in attention.cpp) takes the query's alone.
+func maskLeftOut(p *analysis.Pass, d *python.FuncDef) {
+	to := map[string]string{}
+	var casts []*python.Assign
+	inBody(d, func(s python.Stmt, around []python.Node) {
+		a, ok := s.(*python.Assign)
+		if !ok || len(around) > 0 || a.Value == nil || len(a.Targets) != 1 || !hasParam(d, boundName(a)) {
+			return
+		}
+		if like := castLike(p, a.Value, boundName(a)); hasParam(d, like) {
+			to[boundName(a)], casts = like, append(casts, a)
+		}
+	})
+	if len(casts) < 2 || to[boundName(casts[0])] != to[boundName(casts[1])] {
+		return
+	}
+	query := to[boundName(casts[0])]
+	var attention *python.Call
+	var mask string
+	inBody(d, func(s python.Stmt, _ []python.Node) {
+		own(s, func(n python.Node) {
+			call, ok := n.(*python.Call)
+			if !ok || attention != nil || calledLibrary(p, call) != "torch.nn.functional.scaled_dot_product_attention" || len(call.Args) < 3 || !isName(call.Args[0].Value, query) {
+				return
+			}
+			m, _ := argument(call, "attn_mask").(*python.Name)
+			if len(call.Args) > 3 && call.Args[3].Name == "" && m == nil {
+				m, _ = call.Args[3].Value.(*python.Name)
+			}
+			if m != nil && hasParam(d, m.ID) && to[boundName(casts[0])] == query && takes(call, boundName(casts[0])) && takes(call, boundName(casts[1])) {
+				attention, mask = call, m.ID
+			}
+		})
+	})
+	last := casts[len(casts)-1]
+	indent := p.Tree.Text(python.Span{Start: p.Tree.LineSpan(p.Tree.Line(last.Start)).Start, End: last.Start})
+	if attention == nil || asksDType(d, mask) || movedIn(d, mask) || mentions(d, "is_floating_point") || strings.TrimSpace(indent) != "" {
+		return
+	}
+	p.Report(analysis.Finding{
+		Confidence: analysis.Likely, At: python.Span{Start: casts[0].Start, End: last.End}, Scope: scopeOf(p, last), Ops: []python.Span{attention.Pos()},
+		Message: fmt.Sprintf("%s and %s are cast to the dtype of %s, %s is not. A mask of numbers must have it too: PyTorch refuses another dtype (2.15 takes float32 as well, early 2.x does not). A bool mask stays as it is.",
+			capital(code(boundName(casts[0]))), code(boundName(casts[1])), code(query), code(mask)),
+		Because: []analysis.Reason{p.Reason(casts[0].Pos(), "cast to the query's dtype"), p.Reason(last.Pos(), "cast to the query's dtype"), p.Reason(attention.Pos(), fmt.Sprintf("takes %s as it came in", code(mask)))},
+		Fix: &analysis.Fix{Title: "Cast a mask of numbers with them", Safety: analysis.Safe, Edits: []analysis.Edit{insertAt(last.End,
+			fmt.Sprintf("\n%sif %s is not None and %s.is_floating_point():\n%s    %s = %s.to(%s.dtype)", indent, mask, mask, indent, mask, mask, query))}},
+	})
+}
+
+// calledLibrary is the canonical name of what a call runs, also by another name
+// that the file gave it.
+func calledLibrary(p *analysis.Pass, call *python.Call) string {
+	if name := library(p, call.Func); name != "" {
+		return name
+	}
+	for _, a := range p.Facts.Assigned {
+		if isName(call.Func, a.Name) && a.Scope.Def == nil && a.Value.Kind == interp.KindLibrary {
+			return a.Value.Name
+		}
+	}
+	return ""
 }

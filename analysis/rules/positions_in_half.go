@@ -107,7 +107,7 @@ func positions(p *analysis.Pass, call *python.Call, around []python.Node) {
 			return
 		}
 		of := p.Facts.Values[at.X]
-		if !precisionAround(p, around) && bufferPositions(p, call, dt, end, of) {
+		if !precisionAround(p, around, dtypesCompared) && bufferPositions(p, call, dt, end, of) {
 			return
 		}
 		if of == nil || origin(of).How != interp.HowParam || len(v.DType.Roots()) == 0 || v.DType.Widened() || len(v.DType.Alternatives()) > 1 {

@@ -16,12 +16,13 @@ var siblingWithoutCast = &analysis.Rule{
 One arm of an if casts a table to the dtype of the tensor that it meets, the
 other arm does not; of two statistics of one layer only the mean is cast; one
 of two equal products casts its weight; what one module gives is cast before a
-second one takes it, and not before a third. Whoever wrote the cast knew that the
+second one takes it, and not before a third; one arm makes coefficients in the
+dtype of the tensor that they meet, the other in the default one. Whoever wrote the cast knew that the
 dtypes differ. Without it the product stops, or the sum is silently float32.
 
 Evidence: the cast of the twin, to exactly the dtype of what both meet, and that
-this value is known not to have that dtype; or that both come from one module and go
-into others (likely).
+this value is known not to have that dtype; that both come from one module and go into
+others; or that the arm without a dtype computes from numbers alone (likely).
 
 Fix: the cast of the twin. Safe: in float32 nothing changes.
 
@@ -39,6 +40,9 @@ for two values of which nothing is known to differ, and inside autocast.
 			p.Report(t.finding(p, span))
 		}
 		producerTwins(p)
+		for _, t := range madeTwins(p) {
+			p.Report(t.finding(p))
+		}
 	},
 }
 

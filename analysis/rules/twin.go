@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"unicode"
@@ -313,4 +314,78 @@ func (f *finder) suffix(cast *python.Call) string {
 		return ""
 	}
 	return s
+}
+
+// A madeTwin is a name that one arm of an if makes in a tensor's dtype and the
+// other arm makes of numbers alone, in the default dtype.
+type madeTwin struct {
+	made  *python.Call   // with dtype=x.dtype
+	other *python.Assign // without
+	meets python.Node    // the product that takes it
+}
+
+// madeTwins finds those that reach a matrix product.
+func madeTwins(p *analysis.Pass) []madeTwin {
+	f := &finder{pass: p, facts: p.Facts, scopes: map[*interp.Scope]*usage{}}
+	var out []madeTwin
+	for _, a := range p.Facts.Assigned {
+		m := source(a.Value).Make
+		if m == nil || m.Scope != a.Scope || a.Scope.Def == nil || m.Call == nil {
+			continue
+		}
+		dt, ok := argument(m.Call, "dtype").(*python.Attribute)
+		if !ok || dt.Sel != "dtype" {
+			continue
+		}
+		other := f.otherArm(m.Call, a.Name)
+		if other == nil || !ofNumbersAlone(p.Facts.Values[other.Value], a.Scope, 0) {
+			continue
+		}
+		meetings(p, a.Scope.Def, func(n python.Node, x, _ python.Expr) {
+			if isName(base(x), a.Name) && n.Pos().Start > other.End && (len(out) == 0 || out[len(out)-1].other != other) {
+				out = append(out, madeTwin{m.Call, other, n})
+			}
+		})
+	}
+	return out
+}
+
+// ofNumbersAlone reports whether a value is computed from tensors that a function
+// made of numbers without a dtype, and from nothing else.
+func ofNumbersAlone(v *interp.Value, s *interp.Scope, depth int) bool {
+	if v == nil || depth > 20 || v.Kind != interp.KindTensor {
+		return false
+	}
+	if v.How == interp.HowCreate {
+		return v.Make != nil && v.Make.Scope == s && !v.Make.DType
+	}
+	tensors := 0
+	for _, from := range v.From {
+		if from.Kind != interp.KindTensor && from.Kind != interp.KindOpen {
+			continue
+		}
+		if !ofNumbersAlone(from, s, depth+1) {
+			return false
+		}
+		tensors++
+	}
+	return tensors > 0 && (v.How == interp.HowKeep || v.How == interp.HowPromote || v.How == interp.HowJoin)
+}
+
+// finding is what is said of a madeTwin.
+func (t *madeTwin) finding(p *analysis.Pass) analysis.Finding {
+	dt := argument(t.made, "dtype").(*python.Attribute)
+	to, x := p.Tree.Text(dt.Pos()), p.Tree.Text(dt.X.Pos())
+	name := code(p.Tree.Text(t.other.Targets[0].Pos()))
+	return analysis.Finding{
+		Confidence: analysis.Likely, At: statementOf(p, t.other), Scope: scopeOf(p, t.other), Ops: []python.Span{t.meets.Pos()},
+		Message: fmt.Sprintf("The other branch makes %s with the dtype of %s (line %d), here it is computed in the default dtype, float32. With %s in %s the product in line %d stops: it wants one dtype.",
+			name, code(x), p.Tree.Line(t.made.Start), code(x), exampleDType(p), p.Tree.Line(t.meets.Pos().Start)),
+		Because: []analysis.Reason{
+			p.Reason(t.made.Pos(), "the other branch follows the dtype of "+code(x)),
+			p.Reason(t.other.Pos(), "this one is made of numbers, without a dtype"),
+			p.Reason(t.meets.Pos(), fmt.Sprintf("%s goes into a product", name)),
+		},
+		Fix: &analysis.Fix{Title: "Cast it as the other branch", Safety: analysis.Safe, Edits: castEdit(p, t.other.Value, ".to("+to+")")},
+	}
 }
