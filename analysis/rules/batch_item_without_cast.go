@@ -32,8 +32,11 @@ which casts by itself, under autocast, and where the item is asked for its dtype
 `,
 	Run: func(p *analysis.Pass) {
 		functions(p, func(d *python.FuncDef, _ []python.Node) {
-			b := batches{pass: p, def: d, moved: map[string]*python.Call{}, seen: map[string]bool{}}
+			b := batches{pass: p, moved: map[string]*python.Call{}, prepared: map[string]bool{}, seen: map[string]bool{}}
 			inBody(d, func(s python.Stmt, _ []python.Node) { b.collect(s) })
+			for model := range b.prepared {
+				delete(b.moved, model)
+			}
 			if len(b.moved) == 0 || len(b.casts) == 0 {
 				return
 			}
@@ -50,11 +53,11 @@ which casts by itself, under autocast, and where the item is asked for its dtype
 
 // batches is what one function does with the items of a batch.
 type batches struct {
-	pass  *analysis.Pass
-	def   *python.FuncDef
-	moved map[string]*python.Call // models: the call that moves them with a dtype
-	casts []itemCast
-	seen  map[string]bool
+	pass     *analysis.Pass
+	moved    map[string]*python.Call // models: the call that moves them with a dtype
+	prepared map[string]bool         // what an accelerator prepares
+	casts    []itemCast
+	seen     map[string]bool
 }
 
 // An itemCast is the cast of an item: batch["pixels"].to(dtype=weight_dtype).
@@ -85,7 +88,7 @@ func (b *batches) collect(s python.Stmt) {
 		if at, isMethod := call.Func.(*python.Attribute); isMethod && at.Sel == "prepare" {
 			for _, a := range call.Args {
 				if name, isPath := path(a.Value); isPath {
-					b.moved[name] = nil
+					b.prepared[name] = true
 				}
 			}
 		}

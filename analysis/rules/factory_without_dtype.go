@@ -35,7 +35,8 @@ nothing changes.
 
 Silent when the tensor never reaches such an operation, is 0-dim where only
 promotion happens, follows the other tensor (zeros_like, new_zeros, type_as),
-meets it inside an autocast region, widens a loss, or widens what is cast after.
+meets it inside an autocast region, widens a loss, or widens what is cast
+after; and for ids, which count.
 `,
 	Run: func(p *analysis.Pass) {
 		for _, c := range careless(p) {

@@ -57,7 +57,17 @@ func (f *finder) careless(op *interp.Op, v *interp.Value) *interp.Creation {
 	if m == nil || strings.HasSuffix(m.Name, "_window") {
 		return nil // windows are for spectra, which are float32
 	}
+	if a, ok := f.pass.Tree.StmtAt(m.Call.Start).(*python.Assign); ok && len(a.Targets) == 1 && idsName(boundName(a)) {
+		return nil // ids count: in half precision neighbours would become equal
+	}
 	return m
+}
+
+// idsName reports whether a name is that of ids or indices.
+func idsName(name string) bool {
+	return slices.ContainsFunc(strings.Split(strings.ToLower(name), "_"), func(w string) bool {
+		return w == "id" || w == "ids" || w == "idx" || w == "index" || w == "indices"
+	})
 }
 
 // madeBranch returns the one branch on which a value was created here without

@@ -20,6 +20,7 @@ func All() []*analysis.Rule {
 	all := []*analysis.Rule{
 		anglesInHalf,
 		arrayLeftWide,
+		attentionBiasInFloat32,
 		autocastDTypeGetter,
 		autocastDeviceString,
 		batchCastWhole,

@@ -17,7 +17,9 @@ One arm of an if casts a table to the dtype of the tensor that it meets, the
 other arm does not; of two statistics of one layer only the mean is cast; one
 of two equal products casts its weight; what one module gives is cast before a
 second one takes it, and not before a third; one arm makes coefficients in the
-dtype of the tensor that they meet, the other in the default one. Whoever wrote the cast knew that the
+dtype of the tensor that they meet, the other in the default one; of two
+parameters that a module stores in a dtype it is given, one is cast to the
+activation's. Whoever wrote the cast knew that the
 dtypes differ. Without it the product stops, or the sum is silently float32.
 
 Evidence: the cast of the twin, to exactly the dtype of what both meet, and that
@@ -40,6 +42,7 @@ for two values of which nothing is known to differ, and inside autocast.
 			p.Report(t.finding(p, span))
 		}
 		producerTwins(p)
+		parameterTwins(p)
 		for _, t := range madeTwins(p) {
 			p.Report(t.finding(p))
 		}
