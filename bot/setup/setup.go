@@ -94,7 +94,10 @@ func (w *Wizard) Handler() http.Handler {
 	mux.HandleFunc("GET /setup", w.open)
 	mux.HandleFunc("POST /setup", w.ask)
 	mux.HandleFunc("GET /setup/created", w.created)
-	mux.HandleFunc("GET /setup/page.css", func(rw http.ResponseWriter, r *http.Request) { http.ServeFileFS(rw, r, content, "assets/page.css") })
+	mux.HandleFunc("GET /setup/page.css", func(rw http.ResponseWriter, r *http.Request) {
+		rw.Header().Set("Cache-Control", "private, max-age=3600") // behind the last page nobody answers any more
+		http.ServeFileFS(rw, r, content, "assets/page.css")
+	})
 	guarded := http.NewCrossOriginProtection().Handler(mux)
 	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		h := rw.Header()

@@ -163,6 +163,11 @@ func TestWizard(t *testing.T) {
 		t.Fatalf("%d %s", status, text)
 	}
 	<-s.wizard.Done()
+	// Nobody answers then: the last page's looks come from the browser's cache.
+	resp, err := s.client.Get(s.server.URL + "/setup/page.css")
+	if status, _ := s.read(resp, err); status != http.StatusOK || !strings.Contains(resp.Header.Get("Cache-Control"), "max-age") {
+		t.Errorf("page.css: %d %v", status, resp.Header)
+	}
 
 	kept, err := setup.Load(s.dir)
 	s.check(err)
