@@ -59,7 +59,7 @@ func castAngles(p *analysis.Pass, d *python.FuncDef, a *python.Assign) {
 	}
 	var sines, cosines []*python.Call
 	inBody(d, func(s python.Stmt, _ []python.Node) {
-		own(s, func(n python.Node) {
+		expressions(p, s, func(n python.Node) {
 			c, isCall := n.(*python.Call)
 			if !isCall || c.Start < a.End {
 				return

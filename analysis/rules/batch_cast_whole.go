@@ -31,7 +31,7 @@ named.
 	Run: func(p *analysis.Pass) {
 		functions(p, func(d *python.FuncDef, _ []python.Node) {
 			inBody(d, func(s python.Stmt, _ []python.Node) {
-				own(s, func(n python.Node) {
+				expressions(p, s, func(n python.Node) {
 					if c, ok := n.(*python.Comp); ok {
 						wholeBatch(p, d, s, c)
 					}

@@ -43,7 +43,7 @@ which casts by itself, under autocast, and where the item is asked for its dtype
 			var uses []itemUse
 			inBody(d, func(s python.Stmt, around []python.Node) {
 				if !autocastAround(p, around) {
-					own(s, func(n python.Node) { uses = append(uses, b.handOver(n)...) })
+					expressions(p, s, func(n python.Node) { uses = append(uses, b.handOver(n)...) })
 				}
 			})
 			b.report(uses)
@@ -80,7 +80,7 @@ func (b *batches) collect(s python.Stmt) {
 			}
 		}
 	}
-	own(s, func(n python.Node) {
+	expressions(b.pass, s, func(n python.Node) {
 		call, ok := n.(*python.Call)
 		if !ok {
 			return

@@ -171,7 +171,7 @@ func slicedAnew(p *analysis.Pass, d *python.FuncDef, name string, sliced, cast *
 			return
 		}
 		var edits []analysis.Edit
-		own(s, func(n python.Node) {
+		expressions(p, s, func(n python.Node) {
 			if sub, ok := n.(*python.Subscript); ok && sameText(p, sub, sliced.Value) {
 				edits = append(edits, analysis.Edit{Span: sub.Pos(), New: name})
 			}
@@ -179,7 +179,7 @@ func slicedAnew(p *analysis.Pass, d *python.FuncDef, name string, sliced, cast *
 		if edits == nil {
 			return
 		}
-		own(s, func(n python.Node) { // a buffer made beside them must have their dtype
+		expressions(p, s, func(n python.Node) { // a buffer made beside them must have their dtype
 			if at, ok := n.(*python.Attribute); ok && at.Sel == "dtype" && isName(at.X, whole) {
 				edits = append(edits, analysis.Edit{Span: at.X.Pos(), New: name})
 			}

@@ -71,7 +71,7 @@ func clipping(p *analysis.Pass, body []python.Stmt) {
 				walk(s.Else, append(in[:len(in):len(in)], branch{s, true}))
 				continue
 			}
-			own(s, func(n python.Node) {
+			expressions(p, s, func(n python.Node) {
 				call, ok := n.(*python.Call)
 				if !ok {
 					return

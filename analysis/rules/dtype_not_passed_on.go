@@ -71,7 +71,7 @@ func tensorsWithout(p *analysis.Pass, d *python.FuncDef, q *python.Param) {
 		if precisionAround(p, around) {
 			return
 		}
-		own(s, func(n python.Node) {
+		expressions(p, s, func(n python.Node) {
 			call, isCall := n.(*python.Call)
 			if !isCall {
 				return
@@ -109,7 +109,7 @@ func layersWithout(p *analysis.Pass, d *python.FuncDef) {
 	with, without := map[string]int{}, map[string][]*python.Call{}
 	var order []string
 	inBody(d, func(s python.Stmt, around []python.Node) {
-		own(s, func(n python.Node) {
+		expressions(p, s, func(n python.Node) {
 			call, ok := n.(*python.Call)
 			if !ok || !strings.HasPrefix(library(p, call.Func), "torch.nn.") || !layer(library(p, call.Func)) || strings.HasSuffix(library(p, call.Func), "Parameter") {
 				return

@@ -35,7 +35,7 @@ masks, in losses, and in files that make such tensors both ways.
 		follows := map[*python.FuncDef][]*python.Call{}
 		functions(p, func(d *python.FuncDef, _ []python.Node) {
 			inBody(d, func(s python.Stmt, _ []python.Node) {
-				own(s, func(n python.Node) {
+				expressions(p, s, func(n python.Node) {
 					call, ok := n.(*python.Call)
 					if !ok {
 						return

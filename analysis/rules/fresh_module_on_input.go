@@ -121,7 +121,7 @@ func movedIn(d *python.FuncDef, name string) bool {
 // with a module, or that the module is called with.
 func appliedTo(p *analysis.Pass, d *python.FuncDef, module string, behind uint32) (tensor string, user *python.Call) {
 	inBody(d, func(s python.Stmt, _ []python.Node) {
-		own(s, func(n python.Node) {
+		expressions(p, s, func(n python.Node) {
 			call, ok := n.(*python.Call)
 			if !ok || user != nil || call.Start < behind || !isName(call.Func, module) && !takes(call, module) {
 				return

@@ -148,7 +148,7 @@ func mentions(n python.Node, word string) bool {
 // first.
 func meetings(p *analysis.Pass, d *python.FuncDef, f func(n python.Node, x, y python.Expr)) {
 	inBody(d, func(s python.Stmt, _ []python.Node) {
-		own(s, func(n python.Node) {
+		expressions(p, s, func(n python.Node) {
 			if xs := product(p, n); xs != nil {
 				f(n, xs[0], xs[1])
 				f(n, xs[1], xs[0])
@@ -174,7 +174,7 @@ func savedArguments(p *analysis.Pass, d *python.FuncDef) (places map[int]bool, s
 	})
 	places = map[int]bool{}
 	inBody(d, func(s python.Stmt, _ []python.Node) {
-		own(s, func(n python.Node) {
+		expressions(p, s, func(n python.Node) {
 			call, ok := n.(*python.Call)
 			if !ok {
 				return

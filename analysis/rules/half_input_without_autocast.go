@@ -193,7 +193,7 @@ func unmoved(x python.Expr) bool {
 func castsBefore(p *analysis.Pass, d *python.FuncDef, name string) bool {
 	found := false
 	inBody(d, func(s python.Stmt, _ []python.Node) {
-		own(s, func(n python.Node) {
+		expressions(p, s, func(n python.Node) {
 			if e, ok := n.(python.Expr); ok {
 				recv, isCast := castCall(p, e)
 				found = found || isCast && isName(recv, name)

@@ -53,7 +53,7 @@ func besideParameter(p *analysis.Pass, d *python.FuncDef) {
 	var fixed []*python.Call
 	mixture := false
 	inBody(d, func(s python.Stmt, around []python.Node) {
-		own(s, func(n python.Node) {
+		expressions(p, s, func(n python.Node) {
 			call, ok := n.(*python.Call)
 			if !ok {
 				return
@@ -140,7 +140,7 @@ func choices(p *analysis.Pass, d *python.FuncDef) map[string]*choice {
 			continue
 		}
 		inBody(d, func(s python.Stmt, _ []python.Node) {
-			own(s, func(n python.Node) {
+			expressions(p, s, func(n python.Node) {
 				if call, ok := n.(*python.Call); ok && isName(argument(call, "dtype"), name) {
 					c.used = true
 				}

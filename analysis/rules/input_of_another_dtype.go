@@ -60,7 +60,7 @@ func otherInputs(p *analysis.Pass, c *python.ClassDef) {
 			continue
 		}
 		inBody(d, func(s python.Stmt, _ []python.Node) {
-			own(s, func(n python.Node) {
+			expressions(p, s, func(n python.Node) {
 				call, ok := n.(*python.Call)
 				if !ok {
 					return

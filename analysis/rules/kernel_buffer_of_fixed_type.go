@@ -127,7 +127,7 @@ func floatTensor(p *analysis.Pass, x python.Expr) *python.Call {
 func takesBoth(p *analysis.Pass, d *python.FuncDef, a, b string) *python.Call {
 	var found *python.Call
 	inBody(d, func(s python.Stmt, _ []python.Node) {
-		own(s, func(n python.Node) {
+		expressions(p, s, func(n python.Node) {
 			call, ok := n.(*python.Call)
 			if ok && found == nil && takes(call, a) && takes(call, b) && !strings.HasPrefix(library(p, call.Func), "torch.") {
 				found = call

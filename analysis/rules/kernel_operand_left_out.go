@@ -105,7 +105,7 @@ func leftOutOfKernel(p *analysis.Pass, d *python.FuncDef, floating map[string]bo
 		like = to[like]
 	}
 	inBody(d, func(s python.Stmt, _ []python.Node) {
-		own(s, func(n python.Node) {
+		expressions(p, s, func(n python.Node) {
 			call, ok := n.(*python.Call)
 			if !ok || call.Start < last.End || !takes(call, like) || strings.HasPrefix(library(p, call.Func), "torch.") || isSave(call) {
 				return

@@ -40,7 +40,7 @@ func followsDevice(p *analysis.Pass, d *python.FuncDef) {
 	var follows python.Node
 	cast := false
 	inBody(d, func(s python.Stmt, _ []python.Node) {
-		own(s, func(n python.Node) {
+		expressions(p, s, func(n python.Node) {
 			call, ok := n.(*python.Call)
 			if !ok {
 				return

@@ -26,7 +26,7 @@ func producerTwins(p *analysis.Pass) {
 		}
 		by := map[string][]produced{}
 		inBody(d, func(s python.Stmt, around []python.Node) {
-			own(s, func(n python.Node) {
+			expressions(p, s, func(n python.Node) {
 				call, ok := n.(*python.Call)
 				if !ok || moduleCall(call, class) == "" || autocastAround(p, around) {
 					return

@@ -325,7 +325,7 @@ func branchTwins(p *analysis.Pass, i *python.If) {
 	}
 	for _, b := range branches {
 		for _, s := range b {
-			own(s, func(n python.Node) {
+			expressions(p, s, func(n python.Node) {
 				d, ok := n.(*python.Binary)
 				if !ok || d.Op != "-" {
 					return
@@ -379,7 +379,7 @@ func floated(p *analysis.Pass, x python.Expr) string {
 func lossTwins(p *analysis.Pass, d *python.FuncDef) {
 	up, raw := map[string][]*python.Call{}, map[string][]*python.Call{}
 	inBody(d, func(s python.Stmt, around []python.Node) {
-		own(s, func(n python.Node) {
+		expressions(p, s, func(n python.Node) {
 			call, ok := n.(*python.Call)
 			if !ok || len(call.Args) < 2 || autocastAround(p, around) {
 				return

@@ -411,7 +411,7 @@ func castsBackOnly(p *analysis.Pass, d *python.FuncDef) python.Node {
 				kept[boundName(a)] = a
 			}
 		}
-		own(s, func(n python.Node) {
+		expressions(p, s, func(n python.Node) {
 			switch n := n.(type) {
 			case *python.Call:
 				if _, x, ok := castTarget(p, n); ok {

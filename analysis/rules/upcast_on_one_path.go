@@ -100,7 +100,7 @@ func float32Now(p *analysis.Pass, call *python.Call) bool {
 func castElsewhere(p *analysis.Pass, d *python.FuncDef, name string, but *python.Call) bool {
 	found := false
 	inBody(d, func(s python.Stmt, _ []python.Node) {
-		own(s, func(n python.Node) {
+		expressions(p, s, func(n python.Node) {
 			call, ok := n.(*python.Call)
 			if !ok || call == but || upcasts.MatchString(squeeze(p.Tree.Text(call.Pos()))) {
 				return
@@ -118,7 +118,7 @@ func castElsewhere(p *analysis.Pass, d *python.FuncDef, name string, but *python
 func moduleUse(p *analysis.Pass, d *python.FuncDef, name string, behind uint32) *python.Call {
 	var user *python.Call
 	inBody(d, func(s python.Stmt, _ []python.Node) {
-		own(s, func(n python.Node) {
+		expressions(p, s, func(n python.Node) {
 			call, ok := n.(*python.Call)
 			if !ok || user != nil || call.Start < behind || len(call.Args) == 0 || !isName(call.Args[0].Value, name) {
 				return
