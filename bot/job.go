@@ -31,12 +31,20 @@ type Job struct {
 	// does not. Commented says that there were comments in its diff by then.
 	At        time.Time `json:"at,omitzero"`
 	Commented bool      `json:"commented,omitempty"`
+	// Index is the revision of which the repository's index is to be made; "" to
+	// look at the pull request. Such a job has no Pull.
+	Index string `json:"index,omitempty"`
 	// Command is what is to be done once; nil to look at the pull request.
 	Command *Command `json:"command,omitempty"`
 }
 
-// String names the pull request: owner/name#12.
-func (j Job) String() string { return fmt.Sprintf("%s/%s#%d", j.Owner, j.Name, j.Pull) }
+// String names the pull request: owner/name#12, or the repository to index.
+func (j Job) String() string {
+	if j.Index != "" {
+		return fmt.Sprintf("index of %s/%s", j.Owner, j.Name)
+	}
+	return fmt.Sprintf("%s/%s#%d", j.Owner, j.Name, j.Pull)
+}
 
 // Drop is an error that ends a job for good: there is nothing to do or nothing
 // that could be done, and trying again would not help.

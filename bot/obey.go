@@ -97,6 +97,9 @@ func (r *Reviewer) Obey(ctx context.Context, job Job) (Posted, error) {
 		var err error
 		for _, id := range job.Command.Repositories {
 			err = errors.Join(err, r.Desk.Forget(id))
+			if r.Index != nil {
+				err = errors.Join(err, r.Index.Forget(ctx, id))
+			}
 		}
 		return Posted{}, border("forget repositories", err)
 	}
@@ -229,8 +232,7 @@ func (r *Reviewer) judge(ctx context.Context, job Job) (judged, error) {
 	}
 	j := judged{snapshot: snapshot}
 	if len(snapshot.Files) > 0 {
-		around := check.Around{Deleted: snapshot.Deleted, Tuning: snapshot.Settings.Tuning}
-		if j.report, j.plan, err = r.Analyse(ctx, snapshot.Files, around); err != nil {
+		if j.report, j.plan, err = r.Analyse(ctx, snapshot.Files, r.around(ctx, &j.snapshot)); err != nil {
 			return judged{}, err
 		}
 	}
@@ -350,7 +352,7 @@ func (r *Reviewer) mend(ctx context.Context, j judged) (files map[string]string,
 	for i := range before {
 		before[i].Whole = true
 	}
-	around := check.Around{Deleted: j.snapshot.Deleted, Tuning: j.snapshot.Settings.Tuning}
+	around := r.around(ctx, &j.snapshot)
 	was, _, err := r.Analyse(ctx, before, around)
 	if err != nil {
 		return nil, nil, err

@@ -46,11 +46,23 @@ type Posted struct {
 // memory); a file that cannot be analysed is a Skip in the report.
 type Analyser func(ctx context.Context, files []analysis.File, around check.Around) (check.Report, suggestions.Plan, error)
 
+// An Index knows what the files of a repository say of each other.
+type Index interface {
+	// Near returns what the rest of the repository says of the snapshot's files, for
+	// check.Around. If there is nothing yet it returns why, as a clause for people;
+	// it does not wait for it.
+	Near(ctx context.Context, snapshot Snapshot) (index []byte, missing string)
+	// Forget removes what is kept of a repository.
+	Forget(ctx context.Context, repository int64) error
+}
+
 // A Reviewer is the whole pipe for one job. All fields are needed, but for Desk
-// and Put, which only commands need, and Patience.
+// and Put, which only commands need, Index and Patience.
 type Reviewer struct {
 	GitHub GitHub
 	Desk   Desk // for commands
+	// Index knows the rest of repositories; nil knows nothing.
+	Index Index
 	// Put stores a job that a command makes.
 	Put func(ctx context.Context, job Job) error
 	// Patience is how long a review may take before a check run says that it is on
@@ -133,12 +145,21 @@ func (r *Reviewer) compose(ctx context.Context, snapshot Snapshot) (Review, erro
 	var plan suggestions.Plan
 	var err error
 	if len(snapshot.Files) > 0 {
-		around := check.Around{Deleted: snapshot.Deleted, Tuning: snapshot.Settings.Tuning}
-		if report, plan, err = r.Analyse(ctx, snapshot.Files, around); err != nil {
+		if report, plan, err = r.Analyse(ctx, snapshot.Files, r.around(ctx, &snapshot)); err != nil {
 			return Review{}, border("analyse "+snapshot.Job.String(), err)
 		}
 	}
 	return Compose(snapshot, report, plan, r.Config), nil
+}
+
+// around is what the snapshot's files have around them. It notes in the snapshot
+// what is not known.
+func (r *Reviewer) around(ctx context.Context, snapshot *Snapshot) check.Around {
+	around := check.Around{Deleted: snapshot.Deleted, Tuning: snapshot.Settings.Tuning}
+	if r.Index != nil {
+		around.Index, snapshot.Unindexed = r.Index.Near(ctx, *snapshot)
+	}
+	return around
 }
 
 // GiveUp says on the job's pull request that it could not be reviewed, and why.

@@ -103,6 +103,9 @@ func (c *Collection) Keep(p, hash string, size int64, from *Index) bool {
 // Incomplete notes that there are files that nobody saw, and why.
 func (c *Collection) Incomplete(why string) { c.ix.Incomplete = why }
 
+// Revision is the revision that is gathered.
+func (c *Collection) Revision() string { return c.ix.Revision }
+
 // Index is what was gathered, with outlines and without Modules.
 func (c *Collection) Index() *Index {
 	var mu sync.Mutex

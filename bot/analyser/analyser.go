@@ -20,6 +20,7 @@ import (
 
 	"github.com/dtypebot/dtypebot/analysis"
 	"github.com/dtypebot/dtypebot/analysis/check"
+	"github.com/dtypebot/dtypebot/analysis/project"
 	"github.com/dtypebot/dtypebot/suggestions"
 )
 
@@ -49,6 +50,8 @@ type request struct {
 	Deleted [][]byte
 	Tuning  check.Tuning
 	Index   []byte
+	// Summarise are texts that are to be summarised, in place of all else.
+	Summarise [][]byte
 }
 
 // A requestFile is an analysis.File with texts as bytes, which hide the embedded
@@ -62,9 +65,34 @@ type requestFile struct {
 type answer struct {
 	Report check.Report
 	Plan   suggestions.Plan
+	// Summaries are those of request.Summarise, one for each.
+	Summaries []Summary
 }
 
-// encodeRequest writes a request down.
+// A Summary is what a text says to the other files of its repository.
+type Summary struct {
+	Module *project.Module // nil if it has none
+	Reason string          // why it has none, for people
+}
+
+// Summarise summarises texts, in this process.
+func Summarise(ctx context.Context, texts []string) ([]Summary, error) {
+	out := make([]Summary, len(texts))
+	for i, text := range texts {
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		m, err := project.Summary(text)
+		if err != nil {
+			out[i].Reason = err.Error()
+			continue
+		}
+		out[i].Module = m
+	}
+	return out, nil
+}
+
+// encodeRequest writes a request for an analysis down.
 func encodeRequest(files []analysis.File, around check.Around) ([]byte, error) {
 	r := request{Tuning: around.Tuning, Index: around.Index}
 	for _, f := range files {
@@ -76,11 +104,14 @@ func encodeRequest(files []analysis.File, around check.Around) ([]byte, error) {
 	return json.Marshal(r)
 }
 
-// decodeRequest is encodeRequest's inverse.
-func decodeRequest(in io.Reader) (files []analysis.File, around check.Around, err error) {
+// decodeRequest is encodeRequest's inverse, but for texts to summarise.
+func decodeRequest(in io.Reader) (files []analysis.File, around check.Around, texts []string, err error) {
 	var r request
 	if err := json.NewDecoder(in).Decode(&r); err != nil {
-		return nil, around, err
+		return nil, around, nil, err
+	}
+	for _, text := range r.Summarise {
+		texts = append(texts, string(text))
 	}
 	for _, f := range r.Files {
 		f.File.Source, f.File.Base = string(f.Source), string(f.Base)
@@ -90,18 +121,23 @@ func decodeRequest(in io.Reader) (files []analysis.File, around check.Around, er
 		around.Deleted = append(around.Deleted, string(text))
 	}
 	around.Tuning, around.Index = r.Tuning, r.Index
-	return files, around, nil
+	return files, around, texts, nil
 }
 
 // Serve is the child's side: it reads one request, analyses and writes the
 // answer. Confine should have been called before.
 func Serve(ctx context.Context, in io.Reader, out io.Writer) error {
-	files, around, err := decodeRequest(in)
+	files, around, texts, err := decodeRequest(in)
 	if err != nil {
 		return fmt.Errorf("read the request: %w", err)
 	}
 	var a answer
-	if a.Report, a.Plan, err = Analyse(ctx, files, around); err != nil {
+	if texts != nil {
+		a.Summaries, err = Summarise(ctx, texts)
+	} else {
+		a.Report, a.Plan, err = Analyse(ctx, files, around)
+	}
+	if err != nil {
 		return err
 	}
 	if err := json.NewEncoder(out).Encode(a.changed(escape)); err != nil {

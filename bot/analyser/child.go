@@ -228,12 +228,48 @@ var (
 // run analyses the files in one child. The error is for what is not the files'
 // fault.
 func (c *Child) run(ctx context.Context, files []analysis.File, around check.Around, deadline time.Duration) (answer, *failure, error) {
-	if ctx.Err() != nil {
-		return answer{}, nil, context.Cause(ctx)
-	}
 	input, err := encodeRequest(files, around)
 	if err != nil {
 		return answer{}, nil, fmt.Errorf("encode the request: %w", err)
+	}
+	return c.ask(ctx, input, files, deadline)
+}
+
+// Summarise summarises texts like the function of that name. Those that crash
+// the child, take too long or too much memory have no summary.
+func (c *Child) Summarise(ctx context.Context, texts []string) ([]Summary, error) {
+	r := request{}
+	for _, text := range texts {
+		r.Summarise = append(r.Summarise, []byte(text))
+	}
+	input, err := json.Marshal(r)
+	if err != nil {
+		return nil, fmt.Errorf("encode the request: %w", err)
+	}
+	a, failed, err := c.ask(ctx, input, nil, c.fileDeadline())
+	switch {
+	case err != nil:
+		return nil, err
+	case failed == nil && len(a.Summaries) == len(texts):
+		return a.Summaries, nil
+	case failed == nil:
+		return nil, fmt.Errorf("summarise in a child process: %d summaries of %d texts", len(a.Summaries), len(texts))
+	case len(texts) == 1:
+		return []Summary{{Reason: failed.reason}}, nil
+	}
+	first, err := c.Summarise(ctx, texts[:len(texts)/2])
+	if err != nil {
+		return nil, err
+	}
+	second, err := c.Summarise(ctx, texts[len(texts)/2:])
+	return append(first, second...), err
+}
+
+// ask gives one request to a child. files are those that it is about, for the
+// log.
+func (c *Child) ask(ctx context.Context, input []byte, files []analysis.File, deadline time.Duration) (answer, *failure, error) {
+	if ctx.Err() != nil {
+		return answer{}, nil, context.Cause(ctx)
 	}
 	limited, stop := context.WithCancelCause(ctx)
 	defer stop(nil)

@@ -224,17 +224,20 @@ func TestRequest(t *testing.T) {
 	var f analysis.File
 	fill(reflect.ValueOf(&f).Elem())
 	f.Source, f.Base = "\xff\x00\u2028", "\xfe"
-	files, around := []analysis.File{f, {}}, check.Around{Deleted: []string{"\xfd", ""}, Tuning: check.Tuning{Rules: map[string]string{"r": "off"}, Compute: "bfloat16"}}
+	files, around := []analysis.File{f, {}}, check.Around{Deleted: []string{"\xfd", ""}, Tuning: check.Tuning{Rules: map[string]string{"r": "off"}, Compute: "bfloat16"}, Index: []byte{0xff, 0}}
 	input, err := encodeRequest(files, around)
 	if err != nil {
 		t.Fatal(err)
 	}
-	gotFiles, gotAround, err := decodeRequest(bytes.NewReader(input))
+	gotFiles, gotAround, texts, err := decodeRequest(bytes.NewReader(input))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if d := cmp.Diff(files, gotFiles); d != "" {
 		t.Errorf("files (-want +got)\n%s", d)
+	}
+	if texts != nil {
+		t.Errorf("texts to summarise: %q", texts)
 	}
 	if d := cmp.Diff(around, gotAround); d != "" {
 		t.Errorf("around (-want +got)\n%s", d)
@@ -672,5 +675,26 @@ func BenchmarkChild(b *testing.B) {
 				}
 			})
 		}
+	}
+}
+
+// TestSummarise summarises texts in a child. One that takes too much memory has no
+// summary and costs the others nothing.
+func TestSummarise(t *testing.T) {
+	t.Parallel() // it mostly waits for processes
+	texts := []string{"import torch\n\n\ndef f():\n    return torch.ones(3)\n", strings.Repeat("a=1\n", 1<<17), "x = '\xff'\n"}
+	c := &Child{Memory: 150 << 20}
+	if _, ok := resident(os.Getpid()); !ok {
+		t.Skip("memory is watched on Linux only")
+	}
+	got, err := c.Summarise(t.Context(), texts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(got) != 3 || got[0].Module == nil || got[0].Module.Functions["f"] == nil || got[2].Module == nil {
+		t.Errorf("summaries %+v", got)
+	}
+	if got[1].Module != nil || !strings.Contains(got[1].Reason, "150 MB") {
+		t.Errorf("the summary of what is too large: %+v", got[1])
 	}
 }

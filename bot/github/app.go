@@ -14,12 +14,14 @@
 // "check-runs" (a job that was given up), "threads", "threads:otherwise" and
 // "permission" (what became of own threads, and who voted), "graphql:talk"
 // (long conversations), "check-run:begin" (a review that takes long),
-// "check-run:annotations" and "check-run:count" (more than fifty).
+// "check-run:annotations" and "check-run:count" (more than fifty), "tree",
+// "tarball" and "archive" (the index of a repository).
 //
 // It takes no decision about what is said, keeps nothing on disk but the texts of
 // files (Cache), does not
 // sleep when GitHub asks it to wait (it hands the job back instead), and never
-// sends a request to another host than the configured one.
+// sends a request to another host than the configured one, but for archives, for
+// which GitHub names a host of its own that gets no credentials.
 package github
 
 import (
@@ -88,6 +90,7 @@ type App struct {
 	graphql   string
 	userAgent string
 	base      http.RoundTripper // pinned to the configured hosts; adds no credentials
+	archives  *http.Client      // pinned to the hosts of archives; has no credentials
 	started   time.Time
 	person    *installation // with Config.Token
 	limiter   *limiter      // nil without Config.Limits
@@ -187,6 +190,11 @@ func New(config Config) (*App, error) {
 		base: &pinned{
 			next:  config.Transport,
 			hosts: map[string]bool{origin(api): true, origin(graphql): true},
+			most:  maxAnswer,
+		},
+		archives: &http.Client{
+			Transport:     &pinned{next: config.Transport, hosts: archiveHosts(api), most: maxArchive + 1<<20},
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
 		started:       time.Now(),
 		installations: installations,
@@ -289,6 +297,7 @@ func newTransport() *http.Transport {
 type pinned struct {
 	next  http.RoundTripper
 	hosts map[string]bool // scheme://host
+	most  int64           // bytes of one answer
 }
 
 func origin(u *url.URL) string { return u.Scheme + "://" + strings.ToLower(u.Host) }
@@ -304,7 +313,7 @@ func (p *pinned) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	resp.Body = &limited{ReadCloser: resp.Body, left: maxAnswer}
+	resp.Body = &limited{ReadCloser: resp.Body, left: p.most}
 	return resp, nil
 }
 

@@ -218,6 +218,7 @@ func (s *session) look(ctx context.Context, job bot.Job, owner, name string) (bo
 		Changed: len(listed),
 		Skipped: skipped,
 		Deleted: deleted(listed),
+		Gone:    gone(listed),
 	}
 	untouched := len(files) == 0 && len(skipped) == 0
 	if untouched && head != "" && !moved && len(listed) < maxListed && s.app.first(job, head) {
@@ -553,6 +554,22 @@ func deleted(files []*github.CommitFile) []string {
 		texts = append(texts, text)
 	}
 	return texts
+}
+
+// gone are the paths of Python files that the pull request deletes or renames.
+func gone(files []*github.CommitFile) (paths []string) {
+	for _, f := range files {
+		old := f.GetPreviousFilename()
+		if f.GetStatus() == "removed" {
+			old = f.GetFilename()
+		} else if f.GetStatus() != "renamed" {
+			continue // a copy leaves the other one where it is
+		}
+		if path.Ext(old) == ".py" {
+			paths = append(paths, old)
+		}
+	}
+	return paths
 }
 
 // emptyBlob reports whether a hash is that of an empty file.

@@ -47,6 +47,7 @@ const (
 	deadStream      = "DEAD"
 	reviewConsumer  = "review"
 	commandConsumer = "command"
+	indexConsumer   = "index"
 	deadPrefix      = "dead."
 )
 
@@ -237,6 +238,11 @@ func reviewSubject(job bot.Job) string {
 	return fmt.Sprintf("review.%d.%d.%d", job.Installation, job.Repository, job.Pull)
 }
 
+// indexSubject is the same of a job that indexes a repository.
+func indexSubject(job bot.Job) string {
+	return fmt.Sprintf("index.%d.%d", job.Installation, job.Repository)
+}
+
 // CommandKey is what a command is remembered by once it is carried out. It is the
 // job's subject: each delivery has its own.
 func CommandKey(job bot.Job) string {
@@ -249,16 +255,26 @@ func CommandKey(job bot.Job) string {
 // GitHub sends again is a wish to look again. Put takes at most
 // Config.PublishLimit.
 func (q *Queue) Put(ctx context.Context, job bot.Job) error {
-	if job.Installation <= 0 || job.Repository <= 0 || job.Command == nil && job.Pull <= 0 || job.Command != nil && job.Delivery == "" {
+	lacks := job.Pull <= 0
+	switch {
+	case job.Index != "":
+		lacks = false
+	case job.Command != nil:
+		lacks = job.Delivery == ""
+	}
+	if job.Installation <= 0 || job.Repository <= 0 || lacks {
 		return fmt.Errorf("queue %s: the job lacks an id", job)
 	}
 	ctx, cancel := context.WithTimeout(ctx, q.srv.conf.PublishLimit)
 	defer cancel()
 	stream, subject := reviewStream, reviewSubject(job)
-	if job.Command != nil {
+	switch {
+	case job.Index != "":
+		stream, subject = indexStream, indexSubject(job)
+	case job.Command != nil:
 		stream, subject = commandStream, CommandKey(job)
 	}
-	if !job.Rerun && job.Command == nil {
+	if !job.Rerun && stream == reviewStream {
 		// A person's wish for a new look must not get lost in a push that comes
 		// right behind it. Losing the race against a worker is harmless.
 		job.Rerun = q.waitingRerun(ctx, subject)
@@ -324,13 +340,14 @@ func (q *Queue) Ready(ctx context.Context) error {
 // A Depth says how much is in the queue.
 type Depth struct {
 	Waiting uint64 // reviews and commands without an answer, running ones included
+	Index   uint64 // repositories to index
 	Dead    uint64 // dead letters
 }
 
 // Depth asks the streams how many messages they hold.
 func (q *Queue) Depth(ctx context.Context) (Depth, error) {
 	var d Depth
-	for name, into := range map[string]*uint64{reviewStream: &d.Waiting, commandStream: &d.Waiting, deadStream: &d.Dead} {
+	for name, into := range map[string]*uint64{reviewStream: &d.Waiting, commandStream: &d.Waiting, indexStream: &d.Index, deadStream: &d.Dead} {
 		stream, err := q.js.Stream(ctx, name)
 		if err != nil {
 			return Depth{}, fmt.Errorf("measure stream %s: %w", name, err)

@@ -33,7 +33,8 @@ const stopLimit = 5 * time.Second
 // the newer build to take it.
 const newerVersionDelay = time.Minute
 
-// Work runs handle for each review job, n at once, until ctx ends. What handle
+// Work runs handle for each review job and command, n at once, and beside them
+// for one job at a time that indexes a repository, until ctx ends. What handle
 // returns decides what becomes of the job:
 //
 //   - nil, or a [bot.Drop]: it has its answer and is removed;
@@ -53,6 +54,24 @@ func (q *Queue) Work(ctx context.Context, n int, handle func(context.Context, bo
 	if n < 1 {
 		return fmt.Errorf("work on the queue: %d workers", n)
 	}
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	// Nobody waits for an index, so its jobs have a line of their own and never
+	// hold a worker.
+	var indexing sync.WaitGroup
+	var indexed error
+	indexing.Go(func() {
+		defer stop()
+		indexed = q.workOn(ctx, []string{indexStream}, 1, handle)
+	})
+	err := q.workOn(ctx, []string{reviewStream, commandStream}, n, handle)
+	stop()
+	indexing.Wait()
+	return errors.Join(err, indexed)
+}
+
+// workOn is Work for some of the streams.
+func (q *Queue) workOn(ctx context.Context, streams []string, n int, handle func(context.Context, bot.Job) error) error {
 	window := q.o.Window
 	if window == 0 {
 		window = 8 * n
@@ -61,7 +80,7 @@ func (q *Queue) Work(ctx context.Context, n int, handle func(context.Context, bo
 		}
 	}
 	var consumers []jetstream.Consumer
-	for _, stream := range []string{reviewStream, commandStream} {
+	for _, stream := range streams {
 		consumer, err := q.firstConsumer(ctx, stream)
 		if ctx.Err() != nil {
 			return nil // stopped before it began
@@ -154,8 +173,11 @@ func (q *Queue) firstConsumer(ctx context.Context, stream string) (jetstream.Con
 // consumer creates or opens the consumer of a stream.
 func (q *Queue) consumer(ctx context.Context, stream string) (jetstream.Consumer, error) {
 	name := reviewConsumer
-	if stream == commandStream {
+	switch stream {
+	case commandStream:
 		name = commandConsumer
+	case indexStream:
+		name = indexConsumer
 	}
 	c, err := q.js.CreateOrUpdateConsumer(ctx, stream, jetstream.ConsumerConfig{
 		Durable:       name,
@@ -275,7 +297,7 @@ func (w *work) accept(msg jetstream.Msg) {
 	if parts := strings.Split(it.key, "."); len(parts) > 1 {
 		it.from = parts[1]
 	}
-	if it.bad = json.Unmarshal(msg.Data(), &it.job); it.bad == nil {
+	if it.bad = json.Unmarshal(msg.Data(), &it.job); it.bad == nil && it.job.Index == "" {
 		it.pull = reviewSubject(it.job)
 	} else {
 		it.pull = it.key

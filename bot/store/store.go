@@ -1,6 +1,7 @@
 // Package store keeps the bot's small state in JetStream key-value buckets, on
 // the embedded server or on an external cluster: attempts at jobs, leases on
-// pull requests, finished commands and counters.
+// pull requests, finished commands and counters; and the indexes of repositories,
+// which are made again when they are lost.
 //
 // GitHub stays the database: what is kept here may be lost without posting
 // anything twice. The package keeps no source code, no credentials and no queue.
@@ -67,6 +68,8 @@ const (
 	leaseTTL = 30 * time.Second
 	// What was fetched back is listed by GitHub for as long as it redelivers.
 	recoveryTTL = doneTTL
+	// An index that nobody renewed for so long is made again.
+	indexTTL = 30 * 24 * time.Hour
 	// workersTTL is how long a process counts that does not say that it is there.
 	workersTTL = 45 * time.Second
 )
@@ -79,6 +82,7 @@ type Store struct {
 	leases   Bucket
 	recovery Bucket
 	workers  Bucket
+	indexes  jetstream.ObjectStore
 	leaseTTL time.Duration
 	js       jetstream.JetStream
 	options  Options
@@ -113,7 +117,44 @@ func Open(ctx context.Context, js jetstream.JetStream, o Options) (*Store, error
 			return nil, err
 		}
 	}
+	var err error
+	s.indexes, err = js.CreateOrUpdateObjectStore(ctx, jetstream.ObjectStoreConfig{
+		Bucket: "indexes", Description: "what is known of repositories", TTL: indexTTL, Storage: jetstream.FileStorage, Replicas: max(o.Replicas, 1),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("open bucket indexes: %w", err)
+	}
 	return s, nil
+}
+
+// Index returns what is kept of a repository, whole, or ErrNotFound.
+func (s *Store) Index(ctx context.Context, repository int64) ([]byte, error) {
+	data, err := s.indexes.GetBytes(ctx, strconv.FormatInt(repository, 10))
+	if errors.Is(err, jetstream.ErrObjectNotFound) {
+		err = ErrNotFound
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the index of repository %d: %w", repository, err)
+	}
+	return data, nil
+}
+
+// PutIndex keeps the index of a repository for 30 days, in the place of an older
+// one. A reader sees the one or the other.
+func (s *Store) PutIndex(ctx context.Context, repository int64, data []byte) error {
+	if _, err := s.indexes.PutBytes(ctx, strconv.FormatInt(repository, 10), data); err != nil {
+		return fmt.Errorf("write the index of repository %d: %w", repository, err)
+	}
+	return nil
+}
+
+// ForgetIndex removes the index of a repository, if there is one.
+func (s *Store) ForgetIndex(ctx context.Context, repository int64) error {
+	err := s.indexes.Delete(ctx, strconv.FormatInt(repository, 10))
+	if err != nil && !errors.Is(err, jetstream.ErrObjectNotFound) {
+		return fmt.Errorf("forget the index of repository %d: %w", repository, err)
+	}
+	return nil
 }
 
 // Reopen makes again what an embedded server forgot that was started again in

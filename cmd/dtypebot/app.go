@@ -27,6 +27,7 @@ import (
 	"github.com/dtypebot/dtypebot/bot"
 	"github.com/dtypebot/dtypebot/bot/analyser"
 	"github.com/dtypebot/dtypebot/bot/github"
+	"github.com/dtypebot/dtypebot/bot/index"
 	"github.com/dtypebot/dtypebot/bot/queue"
 	"github.com/dtypebot/dtypebot/bot/recovery"
 	"github.com/dtypebot/dtypebot/bot/store"
@@ -41,6 +42,8 @@ const (
 	// jobLimit ends a review that hangs. As the analysis has limits of its own
 	// (analyser.Child: four minutes at worst), what takes the rest is GitHub.
 	jobLimit = 5 * time.Minute
+	// indexLimit ends the making of an index; the largest repositories take minutes.
+	indexLimit = 15 * time.Minute
 	// analysisLimit ends an analysis in this process.
 	analysisLimit = 2 * time.Minute
 	// drain is for how long webhooks are taken after a signal; whoever asks for
@@ -85,6 +88,8 @@ type appConfig struct {
 	Drain time.Duration
 	// Limits are kept towards GitHub; nil keeps none.
 	Limits *github.Limits
+	// Index says to keep what the files of repositories say of each other.
+	Index bool
 	// Recover, if not nil, says to look for work that no webhook brought, and how
 	// often; all but the times is the app's own.
 	Recover *recovery.Options
@@ -101,6 +106,7 @@ type app struct {
 	hook     *webhook.Handler
 	recovery *recovery.Recovery // nil without appConfig.Recover
 	reviewer *bot.Reviewer
+	index    *index.Index // nil without appConfig.Index
 	handle   func(context.Context, bot.Job) error
 	metrics  *metrics
 	api      probe
@@ -138,9 +144,10 @@ func newApp(ctx context.Context, config appConfig) (_ *app, err error) {
 		return nil, err
 	}
 	a.client = client
-	find := config.Analyse
+	child := &analyser.Child{Log: a.log}
+	find, summarise := config.Analyse, analyser.Summarise
 	if find == nil {
-		find = (&analyser.Child{Log: a.log}).Analyse
+		find, summarise = child.Analyse, child.Summarise
 	}
 	a.reviewer = &bot.Reviewer{GitHub: client, Desk: client, Analyse: find, Config: bot.Config{Engine: version}}
 	a.handle = config.Handle
@@ -169,6 +176,10 @@ func newApp(ctx context.Context, config appConfig) (_ *app, err error) {
 	a.metrics.watch(a.queue, state, a.client)
 	a.done = state
 	a.reviewer.Put = a.queue.Put
+	if config.Index {
+		a.index = &index.Index{Source: client, Store: state, Summarise: summarise, Put: a.queue.Put, Log: a.log}
+		a.reviewer.Index = a.index
+	}
 
 	a.hook, err = webhook.New(warming{a.queue, client, config.Role}, webhook.Options{
 		Secrets: a.config.Secrets, AppID: a.config.AppID, Self: a.self, Log: a.log, Observe: a.metrics.webhook,
@@ -415,6 +426,9 @@ var errEnding = errors.New("the process is about to end")
 
 // review does one job.
 func (a *app) review(ctx context.Context, job bot.Job) error {
+	if job.Index != "" {
+		return a.makeIndex(ctx, job)
+	}
 	ctx, cancel := context.WithTimeout(ctx, jobLimit)
 	defer cancel()
 	start := time.Now()
@@ -436,6 +450,18 @@ func (a *app) review(ctx context.Context, job bot.Job) error {
 		a.config.Reviewed(job, posted)
 	}
 	return nil
+}
+
+// makeIndex does a job for the index of a repository.
+func (a *app) makeIndex(ctx context.Context, job bot.Job) error {
+	if a.index == nil {
+		return bot.Drop{Reason: "this process keeps no indexes"}
+	}
+	ctx, cancel := context.WithTimeout(ctx, indexLimit)
+	defer cancel()
+	calls, err := a.index.Work(ctx, job)
+	a.metrics.calls(calls)
+	return err
 }
 
 // introduceCheck asks for a check run on the default branch at a repository's
@@ -474,6 +500,9 @@ func (w warming) Put(ctx context.Context, job bot.Job) error {
 
 // giveUp says on the pull request that its job was given up.
 func (a *app) giveUp(ctx context.Context, job bot.Job, reason string) error {
+	if job.Index != "" {
+		return nil // reviews say that there is none
+	}
 	posted, err := a.reviewer.GiveUp(ctx, job, reason)
 	a.metrics.calls(posted.Calls)
 	if drop, ok := errors.AsType[bot.Drop](err); ok {
@@ -635,7 +664,7 @@ func (r rates) Collect(ch chan<- prometheus.Metric) {
 // depth is a collector of the queue's depth.
 type depth struct{ queue *queue.Queue }
 
-var depthDesc = prometheus.NewDesc("dtypebot_queue_jobs", "Jobs in the queue: waiting (with those that run), dead.", []string{"state"}, nil)
+var depthDesc = prometheus.NewDesc("dtypebot_queue_jobs", "Jobs in the queue: waiting (with those that run), repositories to index, dead.", []string{"state"}, nil)
 
 func (d depth) Describe(ch chan<- *prometheus.Desc) { ch <- depthDesc }
 
@@ -648,5 +677,6 @@ func (d depth) Collect(ch chan<- prometheus.Metric) {
 		return
 	}
 	ch <- prometheus.MustNewConstMetric(depthDesc, prometheus.GaugeValue, float64(now.Waiting), "waiting")
+	ch <- prometheus.MustNewConstMetric(depthDesc, prometheus.GaugeValue, float64(now.Index), "index")
 	ch <- prometheus.MustNewConstMetric(depthDesc, prometheus.GaugeValue, float64(now.Dead), "dead")
 }

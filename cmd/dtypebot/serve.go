@@ -57,7 +57,7 @@ more, running reviews may finish for ` + shutdownGrace.String() + `, the rest st
 			}
 			limits := github.DefaultLimits()
 			app, err := newApp(ctx, appConfig{
-				serveConfig: config, Queue: queue.Options{Settle: settle}, Log: config.logger(cmd.ErrOrStderr()), Limits: &limits, Recover: &recovery.Options{}, Drain: drain,
+				serveConfig: config, Queue: queue.Options{Settle: settle}, Log: config.logger(cmd.ErrOrStderr()), Limits: &limits, Index: true, Recover: &recovery.Options{}, Drain: drain,
 			})
 			if err != nil {
 				return err

@@ -1,0 +1,235 @@
+// Package index keeps what the files of repositories say of each other, for the
+// App: a project.Index per repository, of the commit that pull requests are based
+// on.
+//
+// A review takes from it what has to do with its files, and waits for nothing: if
+// there is no index yet, or one of an older commit, a job is queued that makes it,
+// and the review does with what there is. The job reads what differs from the
+// last index, or everything from one archive, summarises what is new in a child
+// process, and stores the whole, encoded. What is lost or damaged is made again.
+//
+// It knows one base per repository at a time, does not look again at pull
+// requests that were reviewed without it, and keeps no texts.
+package index
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/dtypebot/dtypebot/analysis/check"
+	"github.com/dtypebot/dtypebot/analysis/project"
+	"github.com/dtypebot/dtypebot/bot"
+	"github.com/dtypebot/dtypebot/bot/analyser"
+)
+
+const (
+	// batch is how much source is summarised in one child process, in bytes.
+	batch = 2 << 20
+	// maxIndex bounds an encoded index, in bytes.
+	maxIndex = 64 << 20
+)
+
+// A Source reads the files of a revision; bot/github's App is one.
+type Source interface {
+	// Gather reads the files of the revision job.Index. known is an earlier index of
+	// the repository, or nil. It returns the calls that it made in any case.
+	Gather(ctx context.Context, job bot.Job, known *project.Index, ignored func(path string) bool) (*project.Collection, []string, error)
+}
+
+// A Store keeps encoded indexes by repository; bot/store's Store is one.
+type Store interface {
+	// Index returns an index, whole, or an error.
+	Index(ctx context.Context, repository int64) ([]byte, error)
+	PutIndex(ctx context.Context, repository int64, data []byte) error
+	ForgetIndex(ctx context.Context, repository int64) error
+}
+
+// An Index satisfies bot.Index. All fields are needed.
+type Index struct {
+	Source Source
+	Store  Store
+	// Summarise summarises texts, one result for each.
+	Summarise func(ctx context.Context, texts []string) ([]analyser.Summary, error)
+	// Put queues a job.
+	Put func(ctx context.Context, job bot.Job) error
+	Log *slog.Logger
+}
+
+var _ bot.Index = (*Index)(nil)
+
+// notReady is said in the check run.
+const notReady = "the index of the repository is not ready yet. Re-run this check later to have them read"
+
+// Near cuts out of the repository's index what has to do with the snapshot's
+// files, and queues a job if there is none or it is not of the snapshot's base.
+func (x *Index) Near(ctx context.Context, snapshot bot.Snapshot) (near []byte, missing string) {
+	kept, err := x.open(ctx, snapshot.Job.Repository)
+	if err != nil || kept.Index.Revision != snapshot.Base {
+		x.want(ctx, snapshot)
+	}
+	if err != nil {
+		x.Log.Info("reviewed without an index", "pull", snapshot.Job.String(), "reason", err)
+		return nil, notReady
+	}
+	files := make(map[string]string, len(snapshot.Files))
+	for _, f := range snapshot.Files {
+		files[f.Path] = f.Source
+	}
+	if near, err = kept.Near(files, snapshot.Gone); err != nil {
+		x.Log.Warn("cut the index", "pull", snapshot.Job.String(), "error", err)
+		return nil, "the index of the repository is damaged"
+	}
+	return near, ""
+}
+
+// want queues a job for the index of the snapshot's base.
+func (x *Index) want(ctx context.Context, snapshot bot.Snapshot) {
+	if snapshot.Base == "" {
+		return
+	}
+	err := x.Put(ctx, bot.Job{
+		V: bot.JobVersion, Installation: snapshot.Job.Installation, Repository: snapshot.Job.Repository, Owner: snapshot.Owner, Name: snapshot.Name,
+		Index: snapshot.Base, Event: "index", Delivery: snapshot.Job.Delivery, Accepted: time.Now().UTC(),
+	})
+	if err != nil { // the next review asks again
+		x.Log.Warn("queue an index", "pull", snapshot.Job.String(), "error", err)
+	}
+}
+
+// open reads a repository's index.
+func (x *Index) open(ctx context.Context, repository int64) (*project.Kept, error) {
+	data, err := x.Store.Index(ctx, repository)
+	if err != nil {
+		return nil, err
+	}
+	return project.Open(data)
+}
+
+// Forget removes a repository's index.
+func (x *Index) Forget(ctx context.Context, repository int64) error {
+	return x.Store.ForgetIndex(ctx, repository)
+}
+
+// Work makes the index that a job asks for, and returns the calls that it made.
+// It may be called again after an error.
+func (x *Index) Work(ctx context.Context, job bot.Job) (calls []string, err error) {
+	start := time.Now()
+	kept, err := x.open(ctx, job.Repository)
+	if err != nil {
+		kept = nil // there is none, or none that can be read
+	} else if kept.Index.Revision == job.Index {
+		return nil, nil
+	}
+	var known *project.Index
+	if kept != nil {
+		known = kept.Index
+	}
+	c, calls, err := x.Source.Gather(ctx, job, known, func(p string) bool { return check.Ignored(p) != "" })
+	if err != nil {
+		return calls, err
+	}
+	data, ix, err := x.build(ctx, c, kept)
+	if err != nil {
+		return calls, fmt.Errorf("make the %s: %w", job, err)
+	}
+	if err := bot.CheckFence(ctx); err != nil {
+		return calls, err
+	}
+	if err := x.Store.PutIndex(ctx, job.Repository, data); err != nil {
+		return calls, err
+	}
+	x.Log.Info("indexed", "repository", job.Owner+"/"+job.Name, "revision", job.Index, "files", len(ix.Files), "left out", len(ix.Unread)+ix.Omitted,
+		"new", len(c.Texts), "bytes", len(data), "calls", len(calls), "took", time.Since(start).Round(time.Millisecond))
+	return calls, nil
+}
+
+var errTooLarge = errors.New("the index grows too large")
+
+// build encodes what was gathered: summaries that are known are copied, the
+// others are made.
+func (x *Index) build(ctx context.Context, c *project.Collection, kept *project.Kept) ([]byte, *project.Index, error) {
+	ix := c.Index()
+	w := project.NewWriter()
+	var paths []string
+	size := 0
+	flush := func() error {
+		err := x.add(ctx, w, ix, c, paths)
+		paths, size = nil, 0
+		return err
+	}
+	for _, p := range slices.Sorted(maps.Keys(ix.Files)) {
+		if kept != nil {
+			switch copied, err := w.Copy(ix.Files[p], kept); {
+			case err != nil:
+				return nil, nil, err
+			case copied:
+				ix.Outlines[ix.Files[p]] = kept.Index.Outlines[ix.Files[p]]
+				continue
+			}
+		}
+		text, ok := c.Texts[p]
+		if !ok {
+			continue
+		}
+		if paths, size = append(paths, p), size+len(text); size < batch {
+			continue
+		}
+		if err := flush(); err != nil {
+			return x.close(w, ix, err)
+		}
+	}
+	return x.close(w, ix, flush())
+}
+
+// close encodes the rest. An index that grew too large is kept as far as it got.
+func (x *Index) close(w *project.Writer, ix *project.Index, err error) ([]byte, *project.Index, error) {
+	if errors.Is(err, errTooLarge) {
+		ix.Incomplete = "its index is too large"
+		err = nil
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	data, err := w.Close(ix)
+	return data, ix, err
+}
+
+// add summarises files.
+func (x *Index) add(ctx context.Context, w *project.Writer, ix *project.Index, c *project.Collection, paths []string) error {
+	if len(paths) == 0 {
+		return nil
+	}
+	texts := make([]string, len(paths))
+	for i, p := range paths {
+		texts[i] = c.Texts[p]
+	}
+	summaries, err := x.Summarise(ctx, texts)
+	if err != nil {
+		return err
+	}
+	for i, p := range paths {
+		m := summaries[i].Module
+		if m == nil {
+			c.Leave(p, summaries[i].Reason)
+			m = &project.Module{} // so that it is not tried again before it changes
+		}
+		data, err := json.Marshal(m)
+		if err != nil {
+			return fmt.Errorf("summarise %s: %w", p, err)
+		}
+		if w.Size()+len(data)/4 > maxIndex {
+			return errTooLarge
+		}
+		if err := w.Add(ix.Files[p], data); err != nil {
+			return err
+		}
+		ix.Outlines[ix.Files[p]] = ix.Outlines[ix.Files[p]].Of(m)
+	}
+	return nil
+}
