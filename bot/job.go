@@ -38,6 +38,9 @@ type Job struct {
 	Command *Command `json:"command,omitempty"`
 }
 
+// EventPush is the event of a push to the default branch.
+const EventPush = "push"
+
 // String names the pull request: owner/name#12, or the repository to index.
 func (j Job) String() string {
 	if j.Index != "" {

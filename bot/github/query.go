@@ -167,6 +167,7 @@ const talkFragment = `fragment talk on IssueCommentConnection {
 // settingsFragment is what is read of a repository's settings.
 const settingsFragment = `fragment settings on GitObject {
   ... on Commit {
+    oid
     own: file(path: "dtypebot.toml") { object { ...text } }
     pyproject: file(path: "pyproject.toml") { object { ...text } }
   }
@@ -226,6 +227,7 @@ type pullRequest struct {
 	} `json:"labels"`
 	BaseRef *struct {
 		Target *struct {
+			Oid       string         `json:"oid"`
 			Own       *settingsEntry `json:"own"`
 			Pyproject *settingsEntry `json:"pyproject"`
 		} `json:"target"`

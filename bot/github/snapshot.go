@@ -347,6 +347,7 @@ func readSettings(snapshot *bot.Snapshot, pr *pullRequest, defaults *settingsTex
 	}
 	add(".github: "+bot.SettingsName, defaults, false)
 	if pr.BaseRef != nil && pr.BaseRef.Target != nil {
+		snapshot.Tip = pr.BaseRef.Target.Oid
 		own, project := pr.BaseRef.Target.Own, pr.BaseRef.Target.Pyproject
 		if own == nil || !add(bot.SettingsName, own.Object, false) {
 			if project != nil {

@@ -3,8 +3,9 @@
 // on.
 //
 // A review takes from it what has to do with its files, and waits for nothing: if
-// there is no index yet, or one of an older commit, a job is queued that makes it,
-// and the review does with what there is. The job reads what differs from the
+// there is no index of the base branch's newest commit, a job is queued that makes
+// it, and the review does without. Pushes to the default branch queue one too, for
+// repositories that have an index. The job reads what differs from the
 // last index, or everything from one archive, summarises what is new in a child
 // process, and stores the whole, encoded. What is lost or damaged is made again.
 //
@@ -64,17 +65,23 @@ type Index struct {
 var _ bot.Index = (*Index)(nil)
 
 // notReady is said in the check run.
-const notReady = "the index of the repository is not ready yet. Re-run this check later to have them read"
+const notReady = "the index of the repository is not ready. Re-run this check later to have them read"
+
+// errOlder says why an index is not used: what files said in another commit may
+// not hold any more, and a wrong comment costs more than one that comes later.
+var errOlder = errors.New("it is not of the base branch's newest commit")
 
 // Near cuts out of the repository's index what has to do with the snapshot's
-// files, and queues a job if there is none or it is not of the snapshot's base.
+// files. If there is none, or none of the base branch's newest commit, it queues a
+// job that makes it.
 func (x *Index) Near(ctx context.Context, snapshot bot.Snapshot) (near []byte, missing string) {
 	kept, err := x.open(ctx, snapshot.Job.Repository)
-	if err != nil || kept.Index.Revision != snapshot.Base {
-		x.want(ctx, snapshot)
+	if err == nil && kept.Index.Revision != snapshot.Tip {
+		err = errOlder
 	}
 	if err != nil {
 		x.Log.Info("reviewed without an index", "pull", snapshot.Job.String(), "reason", err)
+		x.want(ctx, snapshot)
 		return nil, notReady
 	}
 	files := make(map[string]string, len(snapshot.Files))
@@ -88,14 +95,14 @@ func (x *Index) Near(ctx context.Context, snapshot bot.Snapshot) (near []byte, m
 	return near, ""
 }
 
-// want queues a job for the index of the snapshot's base.
+// want queues a job for the index of the base branch.
 func (x *Index) want(ctx context.Context, snapshot bot.Snapshot) {
-	if snapshot.Base == "" {
+	if snapshot.Tip == "" {
 		return
 	}
 	err := x.Put(ctx, bot.Job{
 		V: bot.JobVersion, Installation: snapshot.Job.Installation, Repository: snapshot.Job.Repository, Owner: snapshot.Owner, Name: snapshot.Name,
-		Index: snapshot.Base, Event: "index", Delivery: snapshot.Job.Delivery, Accepted: time.Now().UTC(),
+		Index: snapshot.Tip, Event: "index", Delivery: snapshot.Job.Delivery, Accepted: time.Now().UTC(),
 	})
 	if err != nil { // the next review asks again
 		x.Log.Warn("queue an index", "pull", snapshot.Job.String(), "error", err)
@@ -122,6 +129,9 @@ func (x *Index) Work(ctx context.Context, job bot.Job) (calls []string, err erro
 	start := time.Now()
 	kept, err := x.open(ctx, job.Repository)
 	if err != nil {
+		if job.Event == bot.EventPush {
+			return nil, bot.Drop{Reason: "nobody asked for an index of the repository"}
+		}
 		kept = nil // there is none, or none that can be read
 	} else if kept.Index.Revision == job.Index {
 		return nil, nil

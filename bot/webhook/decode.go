@@ -18,6 +18,7 @@ const (
 	threadEvent      = "pull_request_review_thread"
 	commentEvent     = "issue_comment"
 	mergeEvent       = "merge_group"
+	pushEvent        = bot.EventPush
 	installEvent     = "installation"
 	removalEvent     = "installation_repositories"
 	repositoryEvent  = "repository"
@@ -39,6 +40,10 @@ type payload struct {
 	Repositories []repository  `json:"repositories"`
 	Removed      []repository  `json:"repositories_removed"`
 	MergeGroup   *mergeGroup   `json:"merge_group"`
+	// Of a push: the branch, its new commit, and whether it is gone.
+	Ref     string `json:"ref"`
+	After   string `json:"after"`
+	Deleted bool   `json:"deleted"`
 	// RequestedAction is the button of a check run that was pressed.
 	RequestedAction *struct {
 		Identifier string `json:"identifier"`
@@ -82,6 +87,8 @@ type (
 		Name     string  `json:"name"`
 		FullName string  `json:"full_name"`
 		Owner    account `json:"owner"`
+		// DefaultBranch is its name.
+		DefaultBranch string `json:"default_branch"`
 	}
 	installation struct {
 		ID int64 `json:"id"`
@@ -124,7 +131,7 @@ func Wants(event, action string) bool {
 		return action == "edited" || wanted(event, &payload{Action: action})
 	case checkRunEvent:
 		return action == "requested_action" || wanted(event, &payload{Action: action})
-	case checkSuiteEvent, threadEvent, commentEvent, mergeEvent, installEvent, removalEvent, repositoryEvent:
+	case checkSuiteEvent, threadEvent, commentEvent, mergeEvent, pushEvent, installEvent, removalEvent, repositoryEvent:
 		return wanted(event, &payload{Action: action})
 	}
 	return false
@@ -142,7 +149,7 @@ func Jobs(event string, payload []byte, appID int64) ([]bot.Job, error) {
 // for the bot. It is pure.
 func decode(event string, body []byte, self identity) ([]bot.Job, error) {
 	switch event {
-	case pullRequestEvent, checkRunEvent, checkSuiteEvent, threadEvent, commentEvent, mergeEvent, installEvent, removalEvent, repositoryEvent:
+	case pullRequestEvent, checkRunEvent, checkSuiteEvent, threadEvent, commentEvent, mergeEvent, pushEvent, installEvent, removalEvent, repositoryEvent:
 	default:
 		return nil, nil
 	}
@@ -179,6 +186,13 @@ func decode(event string, body []byte, self identity) ([]bot.Job, error) {
 		return leaving(job, []repository{*p.Repository}), nil
 	case commentEvent:
 		return order(job, &p, self), nil
+	case pushEvent:
+		// The index follows the branch that most pull requests are based on.
+		if p.Ref != "refs/heads/"+p.Repository.DefaultBranch || p.Deleted || !sha(p.After) {
+			return nil, nil
+		}
+		job.Event, job.Index = bot.EventPush, p.After
+		return []bot.Job{job}, nil
 	case mergeEvent:
 		if p.MergeGroup == nil || !sha(p.MergeGroup.HeadSHA) {
 			return nil, fmt.Errorf("%w: no merge group", errMalformed)
@@ -256,6 +270,8 @@ func wanted(event string, p *payload) bool {
 		return p.Action == "created"
 	case mergeEvent:
 		return p.Action == "checks_requested"
+	case pushEvent:
+		return true
 	case installEvent, repositoryEvent:
 		return p.Action == "deleted"
 	case removalEvent:

@@ -217,7 +217,7 @@ func TestManifest(t *testing.T) {
 	// https://docs.github.com/en/webhooks/webhook-events-and-payloads
 	needs := map[string]string{
 		"pull_request": "pull_requests", "check_run": "checks", "check_suite": "checks", "issue_comment": "issues",
-		"pull_request_review_thread": "pull_requests", "merge_group": "merge_queues", "repository": "metadata",
+		"pull_request_review_thread": "pull_requests", "merge_group": "merge_queues", "push": "contents", "repository": "metadata",
 	}
 	for _, e := range m.DefaultEvents {
 		if p, ok := needs[e]; !ok || m.DefaultPermissions[p] == "" {

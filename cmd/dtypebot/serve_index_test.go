@@ -119,6 +119,17 @@ func TestServeIndex(t *testing.T) {
 			return err == nil && d.Index == 0
 		})
 	}
+	revision := func() string {
+		data, err := a.state.Index(t.Context(), w.named().Repository)
+		if err != nil {
+			return ""
+		}
+		ix, err := project.Decode(data)
+		if err != nil {
+			return ""
+		}
+		return ix.Revision
+	}
 	newest := func(n int) string {
 		runs := w.pull(n).CheckRuns
 		return runs[len(runs)-1].Summary
@@ -162,30 +173,31 @@ func TestServeIndex(t *testing.T) {
 		t.Errorf("the check run says\n%s", s)
 	}
 
-	// The base moves on: the next review takes what there is, and the one after it
-	// what is.
-	w.commit(githubsim.CommitOptions{Files: map[string]string{"data.py": strings.ReplaceAll(indexedData, "np.float32", "np.float16"), "new.py": "x = 1\n"}, Delete: []string{"link.py"}})
+	// The base moves on, and the index with it: nothing is cast any more.
 	w.sim.ResetCalls()
-	push("# A model.\n" + indexedModel)
-	next("with an older index")
-	indexed("the newer index")
+	w.commit(githubsim.CommitOptions{Files: map[string]string{"run.py": strings.ReplaceAll(indexedRun, ".to(torch.bfloat16)", ""), "new.py": "x = 1\n"}, Delete: []string{"link.py"}})
+	eventually(t, "the newer index", func() bool { return revision() != ix.Revision })
 	if tar, tree, blobs := w.calls(tarballRoute), w.calls(treeRoute), w.calls(blobRoute); tar != 0 || tree != 1 || blobs != 2 {
 		t.Errorf("the difference took %d archives, %d trees and %d blobs", tar, tree, blobs)
 	}
+	push("# A model.\n" + indexedModel)
+	next("with the newer index")
+	if s := newest(n); strings.Contains(s, "run.py") || strings.Contains(s, "not ready") {
+		t.Errorf("with the newer index the check run says\n%s", s)
+	}
 
-	// What is damaged says nothing, and is made again.
-	w.check(a.state.PutIndex(t.Context(), w.named().Repository, data[:len(data)/2]))
-	push("# One model.\n" + indexedModel)
-	next("with a damaged index")
-	if s := newest(n); !strings.Contains(s, "not ready") {
-		t.Errorf("with a damaged index the check run says\n%s", s)
-	}
-	indexed("the index again")
-	if data, err = a.state.Index(t.Context(), w.named().Repository); err == nil {
-		ix, err = project.Decode(data)
-	}
-	if err != nil || len(ix.Files) != 3 {
-		t.Errorf("made again: %v, %v", ix, err)
+	// What is damaged, or of another commit, says nothing and is made again.
+	for what, stored := range map[string][]byte{"a damaged index": data[:len(data)/2], "an older index": data} {
+		was := revision()
+		w.check(a.state.PutIndex(t.Context(), w.named().Repository, stored))
+		push("# With " + what + ".\n" + indexedModel)
+		if p := next(what); len(p.Comments) > 0 {
+			t.Errorf("with %s: %+v", what, p.Comments)
+		}
+		if s := newest(n); !strings.Contains(s, "not ready") {
+			t.Errorf("with %s the check run says\n%s", what, s)
+		}
+		eventually(t, what+" is made again", func() bool { return revision() == was })
 	}
 
 	w.sim.Uninstall(w.named().Installation)
