@@ -32,9 +32,9 @@ type Permission struct{ Name, Level, Why string }
 // Permissions are what the App asks for, in the order in which they are shown.
 // With write it may change the contents of repositories too.
 func Permissions(write bool) []Permission {
-	contents := Permission{"contents", "read", "the text of the touched Python files"}
+	contents := Permission{"contents", "read", "the Python files of the repository"}
 	if write {
-		contents = Permission{"contents", "write", "the text of the touched Python files; conversations are resolved, and Fix all commits when somebody presses it"}
+		contents = Permission{"contents", "write", "the Python files of the repository; conversations are resolved, and Fix all commits when somebody presses it"}
 	}
 	return []Permission{
 		{"metadata", "read", "every App has it"},
