@@ -48,7 +48,7 @@ func Permissions(write bool) []Permission {
 
 // Events are the webhooks that the App asks for.
 func Events() []string {
-	return []string{"pull_request", "check_run", "check_suite", "issue_comment", "pull_request_review_thread", "merge_group", "repository"}
+	return []string{"pull_request", "check_run", "check_suite", "issue_comment", "pull_request_review_thread", "merge_group", "push", "repository"}
 }
 
 // manifest is that of an App of this name whose bot is reached at an address.
