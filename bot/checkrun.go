@@ -219,8 +219,10 @@ func (c *Check) settle(snapshot Snapshot) {
 			c.Existing = run.ID
 			return
 		}
-		c.Unchanged = !snapshot.Job.Rerun && run.Conclusion == c.Conclusion &&
-			run.Title == c.Title && sameText(run.Summary, c.Summary)
+		// What was said of the head with the index stands against a look without it.
+		knew := snapshot.Unindexed != "" && !strings.Contains(run.Summary, notRead)
+		c.Unchanged = !snapshot.Job.Rerun && (knew || run.Conclusion == c.Conclusion &&
+			run.Title == c.Title && sameText(run.Summary, c.Summary))
 		return // older runs are history
 	}
 }
@@ -486,6 +488,10 @@ func lookedAt(snapshot Snapshot, report check.Report, skipped []check.Skip, dism
 	return b.String()
 }
 
+// notRead is said of the files around the changed ones. By it a later look at the
+// same head knows what this one knew.
+const notRead = "Other files of the repository were not read"
+
 // beside says what was read of the repository beside the changed files, and which
 // PyTorch is meant.
 func beside(snapshot Snapshot, report check.Report) string {
@@ -496,9 +502,9 @@ func beside(snapshot Snapshot, report check.Report) string {
 	case report.Indexed != "":
 		text = fmt.Sprintf("No other file of the repository has to do with them, as of %s.", code(short(report.Indexed)))
 	case snapshot.Unindexed != "":
-		text = fmt.Sprintf("Other files of the repository were not read: %s.", snapshot.Unindexed)
+		text = fmt.Sprintf("%s: %s.", notRead, snapshot.Unindexed)
 	default:
-		text = "Other files of the repository were not read."
+		text = notRead + "."
 	}
 	if report.Torch != "" {
 		text += fmt.Sprintf(" What operations do is that of PyTorch %s.", report.Torch)

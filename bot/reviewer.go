@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/dtypebot/dtypebot/analysis"
@@ -156,10 +157,25 @@ func (r *Reviewer) compose(ctx context.Context, snapshot Snapshot) (Review, erro
 // what is not known.
 func (r *Reviewer) around(ctx context.Context, snapshot *Snapshot) check.Around {
 	around := check.Around{Deleted: snapshot.Deleted, Tuning: snapshot.Settings.Tuning}
-	if r.Index != nil {
+	switch {
+	case r.Index == nil:
+	case !snapshot.Job.Rerun && snapshot.reviewedWithout():
+		// One head gets one answer, however often an event comes or a process dies.
+		snapshot.Unindexed = Unready
+	default:
 		around.Index, snapshot.Unindexed = r.Index.Near(ctx, *snapshot)
 	}
 	return around
+}
+
+// Unready says why the rest of a repository was not read, as a clause for people.
+const Unready = "its index is not ready. Re-run this check later to have them read"
+
+// reviewedWithout reports whether the head was answered without an index.
+func (s Snapshot) reviewedWithout() bool {
+	return slices.ContainsFunc(s.CheckRuns, func(run CheckRun) bool {
+		return run.Head == s.Head && run.Status == "completed" && run.ExternalID == ExternalID(s.Job) && strings.Contains(run.Summary, notRead+": "+Unready)
+	})
 }
 
 // GiveUp says on the job's pull request that it could not be reviewed, and why.

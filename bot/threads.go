@@ -3,6 +3,7 @@ package bot
 import (
 	"cmp"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -198,6 +199,8 @@ func threadChanges(snapshot Snapshot, report check.Report, entries []entry, stan
 			c = standingChange(t)
 		case unknown(t.Path):
 			continue // it may stand: the file was not looked at
+		case snapshot.Unindexed != "" && t.restsElsewhere():
+			continue // it may stand: the files that show it were not read
 		case twinOf(t, standing):
 			c = ThreadChange{Acts: []ThreadAct{{Do: DeleteComment}}}
 		default:
@@ -209,6 +212,15 @@ func threadChanges(snapshot Snapshot, report check.Report, entries []entry, stan
 		}
 	}
 	return changes
+}
+
+// placeInBody matches the place of a line of a file in a comment.
+var placeInBody = regexp.MustCompile("`([^`\\s]+\\.(?:py|ya?ml|json|toml)):\\d+")
+
+// restsElsewhere reports whether the comment of a thread gives reasons that lie in
+// other files.
+func (t Thread) restsElsewhere() bool {
+	return slices.ContainsFunc(placeInBody.FindAllStringSubmatch(t.Body, -1), func(m []string) bool { return m[1] != t.Path })
 }
 
 // unseen tells of which files it is not known what stands in them.

@@ -64,9 +64,6 @@ type Index struct {
 
 var _ bot.Index = (*Index)(nil)
 
-// notReady is said in the check run.
-const notReady = "the index of the repository is not ready. Re-run this check later to have them read"
-
 // errOlder says why an index is not used: what files said in another commit may
 // not hold any more, and a wrong comment costs more than one that comes later.
 var errOlder = errors.New("it is not of the base branch's newest commit")
@@ -82,7 +79,7 @@ func (x *Index) Near(ctx context.Context, snapshot bot.Snapshot) (near []byte, m
 	if err != nil {
 		x.Log.Info("reviewed without an index", "pull", snapshot.Job.String(), "reason", err)
 		x.want(ctx, snapshot)
-		return nil, notReady
+		return nil, bot.Unready
 	}
 	files := make(map[string]string, len(snapshot.Files))
 	for _, f := range snapshot.Files {
@@ -90,7 +87,7 @@ func (x *Index) Near(ctx context.Context, snapshot bot.Snapshot) (near []byte, m
 	}
 	if near, err = kept.Near(files, snapshot.Gone); err != nil {
 		x.Log.Warn("cut the index", "pull", snapshot.Job.String(), "error", err)
-		return nil, "the index of the repository is damaged"
+		return nil, bot.Unready
 	}
 	return near, ""
 }

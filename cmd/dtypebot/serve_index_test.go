@@ -144,7 +144,7 @@ func TestServeIndex(t *testing.T) {
 	if p := next("before the index"); len(p.Comments) > 0 || len(p.Calls) != 3 {
 		t.Errorf("before the index: comments %+v, calls %q", p.Comments, p.Calls)
 	}
-	if s := newest(n); !strings.Contains(s, "the index of the repository is not ready") {
+	if s := newest(n); !strings.Contains(s, "its index is not ready") {
 		t.Errorf("the check run does not say that there is no index:\n%s", s)
 	}
 	indexed("the index")
