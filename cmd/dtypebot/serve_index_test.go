@@ -173,6 +173,14 @@ func TestServeIndex(t *testing.T) {
 		t.Errorf("the check run says\n%s", s)
 	}
 
+	// A look without the index takes back nothing that rests on it.
+	w.check(a.state.PutIndex(t.Context(), w.named().Repository, data[:len(data)/2]))
+	push("# The model once more.\n" + indexedModel)
+	if p := next("without the index again"); len(p.Threads) > 0 || len(w.pull(n).Threads) != 1 {
+		t.Errorf("without the index the comment is changed: %+v", p.Threads)
+	}
+	eventually(t, "the index again", func() bool { return revision() == ix.Revision })
+
 	// The base moves on, and the index with it: nothing is cast any more.
 	w.sim.ResetCalls()
 	w.commit(githubsim.CommitOptions{Files: map[string]string{"run.py": strings.ReplaceAll(indexedRun, ".to(torch.bfloat16)", ""), "new.py": "x = 1\n"}, Delete: []string{"link.py"}})
@@ -191,7 +199,7 @@ func TestServeIndex(t *testing.T) {
 		was := revision()
 		w.check(a.state.PutIndex(t.Context(), w.named().Repository, stored))
 		push("# With " + what + ".\n" + indexedModel)
-		if p := next(what); len(p.Comments) > 0 {
+		if p := next(what); len(p.Comments) > 0 || len(p.Threads) > 0 {
 			t.Errorf("with %s: %+v", what, p.Comments)
 		}
 		if s := newest(n); !strings.Contains(s, "not ready") {
