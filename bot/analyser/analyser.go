@@ -71,8 +71,8 @@ type answer struct {
 
 // A Summary is what a text says to the other files of its repository.
 type Summary struct {
-	Module *project.Module // nil if it has none
-	Reason string          // why it has none, for people
+	Module string // a project.Module as JSON, "" if it has none
+	Reason string // why it has none, for people
 }
 
 // Summarise summarises texts, in this process.
@@ -87,7 +87,11 @@ func Summarise(ctx context.Context, texts []string) ([]Summary, error) {
 			out[i].Reason = err.Error()
 			continue
 		}
-		out[i].Module = m
+		data, err := json.Marshal(m)
+		if err != nil {
+			return nil, fmt.Errorf("write a summary down: %w", err)
+		}
+		out[i].Module = string(data)
 	}
 	return out, nil
 }

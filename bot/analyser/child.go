@@ -178,6 +178,7 @@ func merge(parts []answer) answer {
 		r.Surveys = append(r.Surveys, part.Report.Surveys...)
 		r.Signs.Half = append(r.Signs.Half, part.Report.Signs.Half...)
 		r.Signs.Double = append(r.Signs.Double, part.Report.Signs.Double...)
+		whole.Summaries = append(whole.Summaries, part.Summaries...)
 		p.Comments = append(p.Comments, part.Plan.Comments...)
 		p.Possible = append(p.Possible, part.Plan.Possible...)
 	}

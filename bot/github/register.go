@@ -44,7 +44,7 @@ func Register(ctx context.Context, config Config, code string) (Registration, er
 		config.Transport = newTransport()
 	}
 	client := github.NewClient(&http.Client{
-		Transport:     &pinned{next: config.Transport, hosts: map[string]bool{origin(api): true}},
+		Transport:     &pinned{next: config.Transport, hosts: map[string]bool{origin(api): true}, most: maxAnswer},
 		CheckRedirect: redirect,
 		Timeout:       callTimeout,
 	})

@@ -221,13 +221,13 @@ func (x *Index) add(ctx context.Context, w *project.Writer, ix *project.Index, c
 		return err
 	}
 	for i, p := range paths {
-		m := summaries[i].Module
-		if m == nil {
+		data := []byte(summaries[i].Module)
+		if len(data) == 0 {
 			c.Leave(p, summaries[i].Reason)
-			m = &project.Module{} // so that it is not tried again before it changes
+			data = []byte("{}") // so that it is not tried again before it changes
 		}
-		data, err := json.Marshal(m)
-		if err != nil {
+		m := &project.Module{}
+		if err := json.Unmarshal(data, m); err != nil {
 			return fmt.Errorf("summarise %s: %w", p, err)
 		}
 		if w.Size()+len(data)/4 > maxIndex {

@@ -95,6 +95,7 @@ func (v victim) run() error {
 		Log:       log,
 		Transport: &pointed{next: transport, point: point},
 		Analyse:   analysePoison,
+		Index:     true,
 		Recover:   &recovery.Options{Every: 200 * time.Millisecond, Look: 100 * time.Millisecond, Settled: 50 * time.Millisecond},
 	}
 	config.Queue.Step, config.Queue.Settle = point, v.Settle
@@ -128,10 +129,15 @@ type pointed struct {
 
 func (p *pointed) RoundTrip(req *http.Request) (*http.Response, error) {
 	path := req.URL.Path
-	if !strings.HasPrefix(path, "/repos/") && path != "/graphql" && !strings.HasSuffix(path, "/access_tokens") || strings.HasSuffix(path, "/pulls") {
+	if !strings.HasPrefix(path, "/repos/") && !strings.HasPrefix(path, "/_codeload/") && path != "/graphql" && !strings.HasSuffix(path, "/access_tokens") || strings.HasSuffix(path, "/pulls") {
 		return p.next.RoundTrip(req) // of nobody's job
 	}
 	name := req.Method + " " + path[strings.LastIndexByte(path, '/')+1:]
+	for _, what := range []string{"/tarball/", "/_codeload/", "/git/trees/", "/git/blobs/"} { // of the index
+		if strings.Contains(path, what) {
+			name = req.Method + " " + strings.Trim(what, "/")
+		}
+	}
 	p.point("before " + name)
 	resp, err := p.next.RoundTrip(req)
 	p.point("after " + name)
@@ -208,8 +214,8 @@ func (p *process) dead() bool {
 	}
 }
 
-// queued is how many jobs wait, by the metrics of the process; -1 if it does not
-// answer.
+// queued is how many jobs wait, those for indexes among them, by the metrics of
+// the process; -1 if it does not answer.
 func (p *process) queued() int {
 	client := http.Client{Timeout: 2 * time.Second}
 	resp, err := client.Get("http://" + p.admin + "/metrics")
@@ -217,16 +223,22 @@ func (p *process) queued() int {
 		return -1
 	}
 	defer resp.Body.Close()
+	all, found := 0, 0
 	for lines := bufio.NewScanner(resp.Body); lines.Scan(); {
-		if value, ok := strings.CutPrefix(lines.Text(), `dtypebot_queue_jobs{state="waiting"} `); ok {
-			n, err := strconv.Atoi(value)
-			if err != nil {
-				return -1
+		for _, state := range []string{"waiting", "index"} {
+			if value, ok := strings.CutPrefix(lines.Text(), `dtypebot_queue_jobs{state="`+state+`"} `); ok {
+				n, err := strconv.Atoi(value)
+				if err != nil {
+					return -1
+				}
+				all, found = all+n, found+1
 			}
-			return n
 		}
 	}
-	return -1
+	if found != 2 {
+		return -1
+	}
+	return all
 }
 
 // A crash is one row of the matrix: the life of a pull request, in which the
