@@ -54,7 +54,7 @@ func TestExamples(t *testing.T) {
 					t.Errorf("%s, example %d: accepted without a job", name, i)
 				}
 				for _, job := range q.jobs {
-					if job.Pull <= 0 && job.Command == nil || head.Number > 0 && job.Pull != head.Number || job.Repository <= 0 || job.Installation != head.Installation.ID {
+					if job.Pull <= 0 && job.Command == nil && job.Index == "" || head.Number > 0 && job.Pull != head.Number || job.Repository <= 0 || job.Installation != head.Installation.ID {
 						t.Errorf("%s, example %d: job %+v", name, i, job)
 					}
 				}
