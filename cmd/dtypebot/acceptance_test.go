@@ -500,6 +500,7 @@ func smoke(t *testing.T, python, dir string, args ...string) {
 // The project must do under PyTorch what the table says of it, and the twin
 // must do the same as the project.
 func TestAcceptanceProject(t *testing.T) {
+	onlySlow(t)
 	t.Parallel()
 	python := torchrun.Python(t)
 	project := readProject(t, projectDir)
@@ -589,6 +590,7 @@ func TestAcceptanceReformatted(t *testing.T) {
 // The demo's second pull request: one fault, and nothing left once its
 // suggestion is committed.
 func TestAcceptanceSmallPull(t *testing.T) {
+	onlySlow(t)
 	t.Parallel()
 	dir := "../../testdata/small_pull"
 	base, head := readProject(t, filepath.Join(dir, "base")), readProject(t, filepath.Join(dir, "head"))

@@ -287,6 +287,7 @@ func runTests(t *testing.T, project map[string]string, tests string) map[string]
 // The generated tests fail before the fixes in half precision and float64, and
 // pass in float32.
 func TestAuditTests(t *testing.T) {
+	onlySlow(t)
 	t.Parallel()
 	project := map[string]string{"model.py": readSmall(t), "train.py": "import torch\nfrom model import Classifier\n\nmodel = Classifier().to(torch.bfloat16)\n"}
 	tests := auditOf(t, project).Tests

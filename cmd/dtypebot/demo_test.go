@@ -391,6 +391,7 @@ const commitButtons = ".suggestion button.primary"
 
 // TestDemoBrowser goes through both pull requests in Chromium.
 func TestDemoBrowser(t *testing.T) {
+	onlySlow(t)
 	t.Parallel() // it mostly waits
 	requires(t, "/usr/bin/chromium", "google-chrome", "chromium")
 	d := runDemo(t, demoOptions{})

@@ -239,6 +239,7 @@ func (w *world) named() (job bot.Job) {
 // give, and a redirect to a stranger: reviews go on, and the index comes when it
 // can.
 func TestServeIndexTrouble(t *testing.T) {
+	onlySlow(t)
 	w, _ := indexedWorld(t)
 	var step atomic.Int32
 	w.sim.Fault(func(r *http.Request) *githubsim.Fault {
