@@ -152,6 +152,7 @@ type process struct {
 	ended  chan struct{}
 	mu     sync.Mutex
 	points []string
+	said   []string // other lines
 }
 
 // start runs a victim in front of a world, by a command that gets its own
@@ -195,7 +196,16 @@ func (p *process) line(text string) {
 		p.points = append(p.points, name)
 		return
 	}
-	_, _ = fmt.Sscanf(text, "listens %s %s", &p.addr, &p.admin)
+	if n, _ := fmt.Sscanf(text, "listens %s %s", &p.addr, &p.admin); n == 0 {
+		p.said = append(p.said, text)
+	}
+}
+
+// last is what the process said last, but for its points.
+func (p *process) last() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return strings.Join(p.said[max(0, len(p.said)-8):], "\n")
 }
 
 func (p *process) kill() {
@@ -259,7 +269,7 @@ func (c *crash) until(what string, cond func() bool) error {
 		}
 		if c.alive.dead() {
 			if c.kill == 0 {
-				return fmt.Errorf("%s: the bot died by itself", what)
+				return fmt.Errorf("%s: the bot died by itself: %s", what, c.alive.last())
 			}
 			c.kill = 0
 			c.alive = c.w.start(victim{Dir: c.dir})
