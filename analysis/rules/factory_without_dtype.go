@@ -3,6 +3,7 @@ package rules
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/dtypebot/dtypebot/analysis"
 	"github.com/dtypebot/dtypebot/analysis/dtype"
@@ -79,7 +80,11 @@ after; and for ids, which count.
 			case c.promotes && c.op.Name == "":
 				message += fmt.Sprintf("With %s in %s, %s has float32 to mix with it: the result is float32, or an error behind it.", keep, d, where)
 			case c.promotes:
-				message += fmt.Sprintf("With %s in %s, %s gives %s: no error here, but the result no longer has the dtype of %s.", keep, d, where, wide(c.op.Result.DType, d), keep)
+				given := d.String()
+				if strings.Contains(strings.ToLower(keep), "mask") {
+					given += " or in integers" // as the masks of tokenizers are
+				}
+				message += fmt.Sprintf("With %s in %s, %s gives %s: no error here, but the result no longer has the dtype of %s.", keep, given, where, wide(c.op.Result.DType, d), keep)
 			case c.evidence == byProof:
 				message += stops(&c, d, where)
 			case c.odd.Value.DType.Promoted():
