@@ -27,6 +27,7 @@ func All() []*analysis.Rule {
 		batchItemWithoutCast,
 		bf16ToNumPy,
 		bfloat16AsFloat16,
+		boolMaskAdded,
 		castLostInWhere,
 		castWithoutEffect,
 		clipBeforeUnscale,
