@@ -30,22 +30,44 @@ Silent where unscale_ is called, where the clipping stands in a branch without
 the scaler, and for clipping that an accelerator or the model does.
 `,
 	Run: func(p *analysis.Pass) {
-		bodies := [][]python.Stmt{p.Tree.Body}
-		statements(p, func(s python.Stmt, _ []python.Node) {
-			if d, ok := s.(*python.FuncDef); ok {
-				bodies = append(bodies, d.Body)
-			}
-		})
-		for _, b := range bodies {
+		for _, b := range bodies(p) {
 			clipping(p, b)
 		}
 	},
+}
+
+// bodies are the statements of the module and of each of its functions.
+func bodies(p *analysis.Pass) [][]python.Stmt {
+	out := [][]python.Stmt{p.Tree.Body}
+	statements(p, func(s python.Stmt, _ []python.Node) {
+		if d, ok := s.(*python.FuncDef); ok {
+			out = append(out, d.Body)
+		}
+	})
+	return out
 }
 
 // A branch is one arm of a condition around a statement.
 type branch struct {
 	of     *python.If
 	orElse bool
+}
+
+// branches calls f for the statements of a body in order, but for conditions and
+// definitions, with the arms of conditions around each.
+func branches(list []python.Stmt, in []branch, f func(s python.Stmt, in []branch)) {
+	for _, s := range list {
+		switch s := s.(type) {
+		case *python.FuncDef, *python.ClassDef:
+			continue
+		case *python.If:
+			branches(s.Body, append(in[:len(in):len(in)], branch{s, false}), f)
+			branches(s.Else, append(in[:len(in):len(in)], branch{s, true}), f)
+			continue
+		}
+		f(s, in)
+		branches(inside(s), in, f)
+	}
 }
 
 // A step is one call that takes part, and the branches around it.
@@ -60,51 +82,38 @@ type step struct {
 func clipping(p *analysis.Pass, body []python.Stmt) {
 	var scaled, clips, steps []step
 	unscaled := false
-	var walk func(list []python.Stmt, in []branch)
-	walk = func(list []python.Stmt, in []branch) {
-		for _, s := range list {
-			switch s := s.(type) {
-			case *python.FuncDef, *python.ClassDef:
-				continue
-			case *python.If:
-				walk(s.Body, append(in[:len(in):len(in)], branch{s, false}))
-				walk(s.Else, append(in[:len(in):len(in)], branch{s, true}))
-				continue
+	branches(body, nil, func(s python.Stmt, in []branch) {
+		expressions(p, s, func(n python.Node) {
+			call, ok := n.(*python.Call)
+			if !ok {
+				return
 			}
-			expressions(p, s, func(n python.Node) {
-				call, ok := n.(*python.Call)
-				if !ok {
-					return
-				}
-				at, ok := call.Func.(*python.Attribute)
-				if !ok {
-					if f, isName := call.Func.(*python.Name); isName && clipNames[f.ID] {
-						clips = append(clips, step{call: call, stmt: s, in: in})
-					}
-					return
-				}
-				x, isPath := path(at.X)
-				switch {
-				case strings.Contains(at.Sel, "unscale"):
-					unscaled = true
-				case at.Sel == "backward":
-					if inner, ok := at.X.(*python.Call); ok && len(inner.Args) == 1 {
-						if f, ok := inner.Func.(*python.Attribute); ok && f.Sel == "scale" {
-							if of, ok := path(f.X); ok && strings.Contains(strings.ToLower(of), "scaler") {
-								scaled = append(scaled, step{call: call, stmt: s, in: in, scaler: of})
-							}
-						}
-					}
-				case at.Sel == "step" && isPath && len(call.Args) > 0:
-					steps = append(steps, step{call: call, stmt: s, in: in, scaler: x})
-				case clipNames[at.Sel] && isPath && strings.HasSuffix("."+x, ".utils"):
+			at, ok := call.Func.(*python.Attribute)
+			if !ok {
+				if f, isName := call.Func.(*python.Name); isName && clipNames[f.ID] {
 					clips = append(clips, step{call: call, stmt: s, in: in})
 				}
-			})
-			walk(inside(s), in)
-		}
-	}
-	walk(body, nil)
+				return
+			}
+			x, isPath := path(at.X)
+			switch {
+			case strings.Contains(at.Sel, "unscale"):
+				unscaled = true
+			case at.Sel == "backward":
+				if inner, ok := at.X.(*python.Call); ok && len(inner.Args) == 1 {
+					if f, ok := inner.Func.(*python.Attribute); ok && f.Sel == "scale" {
+						if of, ok := path(f.X); ok && strings.Contains(strings.ToLower(of), "scaler") {
+							scaled = append(scaled, step{call: call, stmt: s, in: in, scaler: of})
+						}
+					}
+				}
+			case at.Sel == "step" && isPath && len(call.Args) > 0:
+				steps = append(steps, step{call: call, stmt: s, in: in, scaler: x})
+			case clipNames[at.Sel] && isPath && strings.HasSuffix("."+x, ".utils"):
+				clips = append(clips, step{call: call, stmt: s, in: in})
+			}
+		})
+	})
 	if unscaled {
 		return
 	}
