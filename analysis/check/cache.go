@@ -1,6 +1,7 @@
 package check
 
 import (
+	"maps"
 	"sync"
 
 	"github.com/dtypebot/dtypebot/analysis"
@@ -10,124 +11,119 @@ import (
 )
 
 // A Cache remembers what was found out about texts, so that analysing a set of
-// files again after one of them changed costs that one file. It may be used by
-// several runs at once, all with the same options. It keeps what comes first and
-// stops at cacheLimit: its life is that of one job.
+// files again after one of them changed costs that one file, and those of which
+// the repository says something else now. It may be used by several runs at
+// once, all with the same options. What was found is kept for all texts; trees
+// and facts only of those that come first, up to cacheLimit. Its life is that of
+// one job.
 type Cache struct {
-	mu     sync.Mutex
-	size   int // bytes of source remembered
-	trees  map[string]*python.File
-	judged map[judgedKey]judged
-	// evaluated and summaries are of texts, without what they import.
-	evaluated map[string]*interp.Facts
-	summaries map[string]*project.Module
+	mu        sync.Mutex
+	size      int // bytes of source whose trees are remembered
+	limit     int // of size
+	trees     map[string]*python.File
+	evaluated map[*python.File]*interp.Facts // without what they import
+	learned   map[textKey]learned
+	importing map[textKey]importing
+	judged    map[judgedKey]judged
+	// head are the surroundings of the files as they were last analysed, base those
+	// of the files before the change.
+	head, base *surroundings
 }
 
-// cacheLimit is how much source a cache remembers, in bytes. A tree takes some
-// forty times its source.
-const cacheLimit = 8 << 20
+// cacheLimit is how much source a cache remembers as trees, in bytes. A tree
+// with its facts takes some sixty times its source.
+const cacheLimit = 1 << 20
 
-// room counts a text and reports whether it still fits.
-func (c *Cache) room(source string) bool {
-	if c.size+len(source) > cacheLimit {
-		return false
-	}
-	c.size += len(source)
-	return true
-}
+type textKey struct{ path, source string }
 
 type judgedKey struct {
-	path, source string
-	signs        string
-	repository   string
+	textKey
+	signs      string
+	repository string
+}
+
+// learned is what one text says by itself.
+type learned struct {
+	skip   string // why it cannot be parsed
+	signs  analysis.Signs
+	module *project.Module // nil if nobody asked for it, or the evaluation failed
 }
 
 // NewCache returns an empty cache.
 func NewCache() *Cache {
 	return &Cache{
-		trees: map[string]*python.File{}, judged: map[judgedKey]judged{},
-		evaluated: map[string]*interp.Facts{}, summaries: map[string]*project.Module{},
+		limit: cacheLimit, trees: map[string]*python.File{}, evaluated: map[*python.File]*interp.Facts{},
+		learned: map[textKey]learned{}, importing: map[textKey]importing{}, judged: map[judgedKey]judged{},
 	}
 }
 
-// parse is python.Parse, remembered. A nil cache remembers nothing.
+// parse is python.Parse, remembered.
 func (c *Cache) parse(source string) (*python.File, error) {
-	if c == nil {
-		return python.Parse(source)
-	}
-	c.mu.Lock()
-	tree := c.trees[source]
-	c.mu.Unlock()
-	if tree != nil {
+	if tree, ok := get(c, c.trees, source); ok {
 		return tree, nil
 	}
 	tree, err := python.Parse(source)
-	if err == nil {
-		c.mu.Lock()
-		if c.room(source) {
-			c.trees[source] = tree
-		}
-		c.mu.Unlock()
-	}
-	return tree, err
-}
-
-func (c *Cache) get(k judgedKey) (judged, bool) {
-	if c == nil {
-		return judged{}, false
+	if err != nil {
+		return nil, err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	j, ok := c.judged[k]
-	return j, ok
+	if c.size+len(source) <= c.limit {
+		c.size += len(source)
+		c.trees[source] = tree
+	}
+	return tree, nil
 }
 
-func (c *Cache) put(k judgedKey, j judged) {
-	if c == nil {
-		return
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.room(k.source) {
-		c.judged[k] = j
-	}
-}
-
-// facts is interp.Eval, remembered.
+// facts is interp.Eval, remembered for the trees that are.
 func (c *Cache) facts(tree *python.File, torch string) *interp.Facts {
-	if c == nil {
-		return interp.Eval(tree, interp.Options{Torch: torch})
-	}
-	c.mu.Lock()
-	facts := c.evaluated[tree.Source]
-	c.mu.Unlock()
-	if facts != nil && facts.Tree == tree {
+	if facts, ok := get(c, c.evaluated, tree); ok {
 		return facts
 	}
-	facts = interp.Eval(tree, interp.Options{Torch: torch})
+	facts := interp.Eval(tree, interp.Options{Torch: torch})
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.room(tree.Source) {
-		c.evaluated[tree.Source] = facts
+	if c.trees[tree.Source] == tree {
+		c.evaluated[tree] = facts
 	}
 	return facts
 }
 
-// summary is the summary of a text, remembered.
-func (c *Cache) summary(tree *python.File, torch string) *project.Module {
-	if c == nil {
-		return project.Summarise(interp.Eval(tree, interp.Options{Torch: torch}))
-	}
+// get looks a key up in a map of the cache.
+func get[K comparable, V any](c *Cache, m map[K]V, key K) (V, bool) {
 	c.mu.Lock()
-	m := c.summaries[tree.Source]
-	c.mu.Unlock()
-	if m == nil {
-		m = project.Summarise(c.facts(tree, torch))
-		c.mu.Lock()
-		c.summaries[tree.Source] = m
-		c.mu.Unlock()
+	defer c.mu.Unlock()
+	v, ok := m[key]
+	return v, ok
+}
+
+// put sets a key of a map of the cache.
+func put[K comparable, V any](c *Cache, m map[K]V, key K, v V) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	m[key] = v
+}
+
+// linked returns the surroundings of the same summaries, nil if there are none.
+// Then those of a slot are forgotten: who analyses other texts does not come back
+// to them, and two of a large repository would not fit into memory.
+func (c *Cache) linked(slot **surroundings, ix *project.Index, own map[string]*project.Module) *surroundings {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, s := range []*surroundings{c.head, c.base} {
+		if s != nil && s.index == ix && maps.Equal(s.own, own) {
+			return s
+		}
 	}
-	return m
+	*slot = nil
+	return nil
+}
+
+// remember fills a slot.
+func (c *Cache) remember(slot **surroundings, s *surroundings) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	*slot = s
 }
 
 // signsKey tells signs apart as far as a rule can see them.

@@ -10,12 +10,14 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/dtypebot/dtypebot/analysis"
 	"github.com/dtypebot/dtypebot/analysis/interp"
+	"github.com/dtypebot/dtypebot/analysis/project"
 	"github.com/dtypebot/dtypebot/analysis/python"
 	"github.com/dtypebot/dtypebot/analysis/rules"
 	"github.com/dtypebot/dtypebot/analysis/survey"
@@ -27,24 +29,20 @@ const defaultBudget = 10 * time.Second
 // unit is one file on its way through the stages.
 type unit struct {
 	file analysis.File
-	skip string // why it was not analysed
-	tree *python.File
+	skip string       // why it was not analysed
+	tree *python.File // nil if it was let go, or not parsed yet
 
-	findings []analysis.Finding // of the head
-	raises   []string
-	notes    []Note
-	failed   []string // rules that panicked
-
-	places []place
-	survey *survey.Survey // nil unless asked for
-	told   told
+	judged                    // of the head
 	known  []analysis.Finding // of the base
 }
+
+func (u *unit) key() textKey { return textKey{u.file.Path, u.file.Source} }
 
 // told is what a report says of a file beside its findings. It is read off the
 // tree as long as there is one.
 type told struct {
 	silent   []suppression
+	own      map[int]bool // lines that hold nothing but a comment, if something is silenced
 	unifiers []survey.Unifier
 	rest     survey.Rest
 }
@@ -53,7 +51,11 @@ type told struct {
 // The report is the same whatever the order of the files and the number of
 // cores. When ctx ends early, the files that are left are listed as skipped.
 func Run(ctx context.Context, files []analysis.File, opts Options) Report {
-	r := runner{opts: opts, rules: opts.Rules, budget: opts.FileBudget, torch: opts.torch()}
+	r := runner{opts: opts, rules: opts.Rules, budget: opts.FileBudget, torch: opts.torch(), cache: opts.Cache}
+	if r.cache == nil {
+		r.cache = NewCache()
+		r.cache.limit = 0 // nothing is analysed again
+	}
 	if r.rules == nil {
 		for _, rule := range rules.All() {
 			if !rule.Preview {
@@ -71,13 +73,14 @@ func Run(ctx context.Context, files []analysis.File, opts Options) Report {
 	slices.SortStableFunc(units, func(a, b *unit) int { return cmp.Compare(a.file.Path, b.file.Path) })
 
 	report := Report{Raises: map[string][]string{}, Torch: opts.release()}
-	found := r.parseAll(ctx, units)
-	head := r.surround(heads(units))
+	found := r.learnAll(ctx, units)
+	head := r.after(units)
 	report.Signs = opts.Tuning.signs(head.signs(found, units))
-	each(units, func(u *unit) { r.head(ctx, u, report.Signs, head) })
+	r.known, r.knownKey = report.Signs, signsKey(report.Signs)
+	each(units, func(_ int, u *unit) { r.head(ctx, u, head) })
 	fresh := r.fresh(units)
-	base := sync.OnceValue(func() *surroundings { return r.surround(bases(units)) })
-	each(units, func(u *unit) { r.base(ctx, u, report.Signs, base) })
+	base := sync.OnceValue(func() *surroundings { return r.before(ctx, units) })
+	each(units, func(_ int, u *unit) { r.base(ctx, u, base) })
 
 	if opts.Project != nil {
 		report.Notes = append(report.Notes, unread(opts.Project)...)
@@ -105,7 +108,9 @@ func Run(ctx context.Context, files []analysis.File, opts Options) Report {
 			continue
 		}
 		report.Files++
-		report.Notes = append(report.Notes, u.notes...)
+		if u.partial {
+			report.Notes = append(report.Notes, Note{Path: u.file.Path, Text: "evaluated only in part: it is too much work"})
+		}
 		report.Notes = append(report.Notes, u.leftAlone(fresh[i])...)
 		report.Unifiers = append(report.Unifiers, u.told.unifiers...)
 		if u.survey != nil {
@@ -120,20 +125,22 @@ func Run(ctx context.Context, files []analysis.File, opts Options) Report {
 }
 
 type runner struct {
-	opts   Options
-	rules  []*analysis.Rule
-	budget time.Duration
-	torch  string // the version of PyTorch whose facts hold, "" for what holds for all
+	opts     Options
+	rules    []*analysis.Rule
+	budget   time.Duration
+	torch    string // the version of PyTorch whose facts hold, "" for what holds for all
+	cache    *Cache // never nil
+	known    analysis.Signs
+	knownKey string
+	held     atomic.Int64 // bytes of source whose trees units hold
 }
 
-// each runs do for every unit that is still of interest, on all cores.
-func each(units []*unit, do func(*unit)) {
+// each runs do for every item, on all cores.
+func each[T any](list []T, do func(i int, item T)) {
 	var g errgroup.Group
 	g.SetLimit(runtime.GOMAXPROCS(0))
-	for _, u := range units {
-		if u.skip == "" {
-			g.Go(func() error { do(u); return nil })
-		}
+	for i, item := range list {
+		g.Go(func() error { do(i, item); return nil })
 	}
 	_ = g.Wait() // the functions return no error
 }
@@ -173,152 +180,208 @@ func bounded[T any](ctx context.Context, budget time.Duration, work func() T) (r
 }
 
 const (
-	// parseBatch is how many files are parsed before it is asked whether more
+	// learnBatch is how many files are looked at before it is asked whether more
 	// signs can matter.
-	parseBatch = 64
-	// treeLimit is how much source is kept as trees between the search for signs
-	// and the evaluation, in bytes; what is over is parsed twice. A tree takes
-	// some twenty times its source.
-	treeLimit = 8 << 20
+	learnBatch = 64
+	// treeLimit is how much source is kept as trees and facts between the first
+	// look and the evaluation, in bytes; what is over is parsed twice. They take
+	// some sixty times their source.
+	treeLimit = 1 << 20
 )
 
-// parseAll parses the files, in the order of their paths, until the signs are
-// known that a report holds. The files that are left are parsed when their turn
-// comes, so that a repository of a million lines is never in memory as a whole.
-func (r *runner) parseAll(ctx context.Context, units []*unit) analysis.Signs {
-	var all analysis.Signs
-	size := 0
-	for batch := range slices.Chunk(units, parseBatch) {
-		each(batch, func(u *unit) { r.parse(ctx, u) })
-		found := signs(batch)
-		all.Half, all.Double = append(all.Half, found.Half...), append(all.Double, found.Double...)
-		if len(all.Half) >= maxSigns && len(all.Double) >= maxSigns {
-			break
-		}
-		for _, u := range batch {
-			if size += len(u.file.Source); size > treeLimit && u.file.Whole {
-				u.tree = nil
+// learnAll takes the first look at the files, in the order of their paths.
+// Without the rest of the repository all that it is for are the signs that a
+// report holds: files behind those are parsed when their turn comes. A
+// repository of a million lines is never in memory as a whole.
+func (r *runner) learnAll(ctx context.Context, units []*unit) analysis.Signs {
+	each(units, func(_ int, u *unit) { u.skip = leftOut(u.file) })
+	for batch := range slices.Chunk(units, learnBatch) {
+		each(batch, func(_ int, u *unit) {
+			if u.skip == "" {
+				r.look(ctx, u)
 			}
+		})
+		if r.opts.Project != nil {
+			continue
+		}
+		if found := r.signs(units); len(found.Half) >= maxSigns && len(found.Double) >= maxSigns {
+			return found
 		}
 	}
-	all.Half = all.Half[:min(len(all.Half), maxSigns)]
-	all.Double = all.Double[:min(len(all.Double), maxSigns)]
-	return all
+	return r.signs(units)
 }
 
-func (r *runner) parse(ctx context.Context, u *unit) {
-	if u.skip = Ignored(u.file.Path); u.skip != "" && (path.Ext(u.file.Path) != "" || !Script(u.file.Source)) {
-		return
+// leftOut is why a file is not even parsed, "" if it is.
+func leftOut(f analysis.File) string {
+	if reason := Ignored(f.Path); reason != "" && (path.Ext(f.Path) != "" || !Script(f.Source)) {
+		return reason
 	}
-	u.skip = ""
-	if generated(u.file.Source) {
-		u.skip = "generated code"
-		return
+	if generated(f.Source) {
+		return "generated code"
 	}
-	if loneCR(u.file.Source) {
-		u.skip = "lines that end in a lone carriage return"
-		return
+	if loneCR(f.Source) {
+		return "lines that end in a lone carriage return"
 	}
+	return ""
+}
+
+// look learns what the text of a unit says by itself.
+func (r *runner) look(ctx context.Context, u *unit) {
+	var tree *python.File
+	tree, u.skip = r.learn(ctx, u.key())
+	if tree != nil && (!u.file.Whole || r.held.Add(int64(len(u.file.Source))) <= treeLimit) {
+		u.tree = tree
+	}
+}
+
+// learn makes sure that the cache has what a text says by itself, and returns
+// why there is none. The tree is nil if it was not needed.
+func (r *runner) learn(ctx context.Context, key textKey) (tree *python.File, skip string) {
+	if l, ok := get(r.cache, r.cache.learned, key); ok && (l.module != nil || l.skip != "" || r.opts.Project == nil) {
+		return nil, l.skip
+	}
+	var l learned
+	tree, l.skip, skip = r.parse(ctx, key.source)
+	if skip != "" {
+		return nil, skip
+	}
+	if l.skip == "" {
+		half, double := project.Signs(key.path, tree)
+		l.signs = analysis.Signs{Half: reasons(half), Double: reasons(double)}
+		if r.opts.Project != nil {
+			l.module, skip = bounded(ctx, r.budget, func() *project.Module { return project.Summarise(r.cache.facts(tree, r.torch)) })
+		}
+	}
+	put(r.cache, r.cache.learned, key, l)
+	return tree, cmp.Or(l.skip, skip)
+}
+
+// parse parses a text within the budget. It returns why the text cannot be
+// parsed, and why it was not.
+func (r *runner) parse(ctx context.Context, source string) (tree *python.File, bad, skip string) {
 	type parsed struct {
 		tree *python.File
 		err  error
 	}
 	p, skip := bounded(ctx, r.budget, func() parsed {
-		tree, err := r.opts.Cache.parse(u.file.Source)
+		tree, err := r.cache.parse(source)
 		return parsed{tree, err}
 	})
-	switch {
-	case skip != "":
-		u.skip = skip
-	case p.err != nil:
-		u.skip = p.err.Error()
-	default:
-		u.tree = p.tree
+	if p.err != nil {
+		bad = p.err.Error()
 	}
+	return p.tree, bad, skip
 }
 
-// heads are the files as they are.
-func heads(units []*unit) []text {
-	var out []text
+// after is the surroundings of the files as they are.
+func (r *runner) after(units []*unit) *surroundings {
+	var texts []text
 	for _, u := range units {
 		if u.skip == "" {
-			out = append(out, text{path: u.file.Path, source: u.file.Source, tree: u.tree})
+			texts = append(texts, text{path: u.file.Path, source: u.file.Source})
 		}
 	}
-	return out
+	return r.surround(texts, &r.cache.head)
 }
 
-// bases are the files before the change.
-func bases(units []*unit) []text {
-	var out []text
-	for _, u := range units {
+// before is the surroundings of the files before the change.
+func (r *runner) before(ctx context.Context, units []*unit) *surroundings {
+	if r.opts.Project == nil {
+		return nil
+	}
+	texts := make([]text, len(units))
+	each(units, func(i int, u *unit) {
 		switch {
 		case u.file.Whole:
-			out = append(out, text{path: u.file.Path, source: u.file.Source, tree: u.tree})
+			texts[i] = text{path: u.file.Path, source: u.file.Source}
 		case u.file.Added:
-			out = append(out, text{path: u.file.Path, gone: true})
+			texts[i] = text{path: u.file.Path, gone: true}
 		default:
-			out = append(out, text{path: u.file.Path, source: u.file.Base})
+			texts[i] = text{path: u.file.Path, source: u.file.Base}
 		}
-	}
-	return out
+		if !texts[i].gone {
+			r.learn(ctx, textKey{texts[i].path, texts[i].source})
+		}
+	})
+	return r.surround(texts, &r.cache.base)
 }
 
-// judged is what the evaluation and the rules say of one text.
+// judged is what the evaluation and the rules say of one text. It holds no tree:
+// a repository may have many findings.
 type judged struct {
 	findings []analysis.Finding
+	spots    []spot // by finding
 	raises   []string
-	failed   []string
-	places   []place // only if there are findings
+	failed   []string // rules that panicked
 	survey   *survey.Survey
+	told     told
 	partial  bool
 	err      error // the text could not be parsed
 }
 
+// A spot is where a finding stands.
+type spot struct {
+	lines [][2]int // of its place and its operations
+	whole [2]int   // of its place and the statement around it
+}
+
 // judge evaluates a text and runs the rules on it. It stops between rules when
-// the context ends.
-func (r *runner) judge(ctx context.Context, path string, tree *python.File, signs analysis.Signs, around *surroundings) judged {
-	key := judgedKey{path: path, source: tree.Source}
+// the context ends. The tree may be nil.
+func (r *runner) judge(ctx context.Context, text textKey, tree *python.File, around *surroundings) judged {
+	key := judgedKey{textKey: text, signs: r.knownKey}
+	var says said
+	if around != nil {
+		says = around.ask(text)
+		key.repository = says.key
+	}
+	if j, ok := get(r.cache, r.cache.judged, key); ok {
+		return j
+	}
+	if tree == nil {
+		var err error
+		if tree, err = r.cache.parse(text.source); err != nil {
+			return judged{err: err}
+		}
+	}
 	var facts *interp.Facts
 	var repository *analysis.Repository
 	if around != nil {
-		facts = around.facts(path, tree)
-		repository = around.repository(path, facts)
-		if r.opts.Cache != nil {
-			key.repository = repositoryKey(repository, facts)
-		}
+		facts = around.facts(text.path, tree)
+		repository = around.repository(text.path, says, facts)
+	} else {
+		facts = r.cache.facts(tree, r.torch)
 	}
-	if r.opts.Cache != nil {
-		key.signs = signsKey(signs)
-	}
-	if j, ok := r.opts.Cache.get(key); ok {
-		return j
-	}
-	if facts == nil {
-		facts = interp.Eval(tree, interp.Options{Torch: r.torch})
-	}
-	j := judged{raises: raises(path, tree, facts, signs), partial: partial(facts)}
+	j := judged{raises: raises(text.path, tree, facts, r.known), partial: partial(facts)}
 	if r.opts.Survey {
-		j.survey = survey.Look(path, facts)
+		j.survey = survey.Look(text.path, facts)
 	}
 	for _, rule := range r.rules {
 		if ctx.Err() != nil {
 			return judged{} // the caller drops it
 		}
-		found, ok := runRule(analysis.Pass{Path: path, Rule: rule, Tree: tree, Facts: facts, Signs: signs, Repository: repository})
+		found, ok := runRule(analysis.Pass{Path: text.path, Rule: rule, Tree: tree, Facts: facts, Signs: r.known, Repository: repository})
 		if !ok {
 			j.failed = append(j.failed, rule.Name)
 			continue
 		}
 		j.findings = append(j.findings, found...)
 	}
-	if len(j.findings) > 0 {
-		j.places = places(tree)
+	j.place(text.path, tree)
+	j.told = tell(text.path, tree)
+	put(r.cache, r.cache.judged, key, j)
+	return j
+}
+
+// place gives the findings their fingerprints, order and lines.
+func (j *judged) place(path string, tree *python.File) {
+	if len(j.findings) == 0 {
+		return
 	}
+	all := places(tree)
 	for i := range j.findings {
 		f := &j.findings[i]
 		text := ""
-		if p := at(j.places, f.At.Start); p != nil {
+		if p := at(all, f.At.Start); p != nil {
 			text = p.text
 			if f.Scope == "" {
 				f.Scope = p.scope
@@ -331,8 +394,27 @@ func (r *runner) judge(ctx context.Context, path string, tree *python.File, sign
 			cmp.Compare(b.Confidence.Rank(), a.Confidence.Rank()))
 	})
 	j.findings = slices.CompactFunc(j.findings, func(a, b analysis.Finding) bool { return a.Rule == b.Rule && a.At == b.At })
-	r.opts.Cache.put(key, j)
-	return j
+	for _, f := range j.findings {
+		var s spot
+		for _, span := range append([]python.Span{f.At}, f.Ops...) {
+			first, last := tree.Lines(span)
+			s.lines = append(s.lines, [2]int{first, last})
+		}
+		s.whole = s.lines[0]
+		if p := at(all, f.At.Start); p != nil {
+			s.whole = [2]int{min(s.whole[0], p.first), max(s.whole[1], p.last)}
+		}
+		j.spots = append(j.spots, s)
+	}
+}
+
+// tell reads off a tree what a report says of it beside findings.
+func tell(path string, tree *python.File) told {
+	t := told{silent: suppressions(tree), unifiers: survey.Unifiers(path, tree), rest: survey.LeftAlone(tree)}
+	if len(t.silent) > 0 {
+		t.own = ownComments(tree)
+	}
+	return t
 }
 
 // runRule runs one rule and survives its panic.
@@ -348,26 +430,21 @@ func runRule(p analysis.Pass) (found []analysis.Finding, ok bool) {
 	return found, true
 }
 
-func (r *runner) head(ctx context.Context, u *unit, signs analysis.Signs, around *surroundings) {
-	if u.tree == nil {
-		if r.parse(ctx, u); u.skip != "" {
-			return
-		}
+func (r *runner) head(ctx context.Context, u *unit, around *surroundings) {
+	if u.skip != "" {
+		return
 	}
-	j, skip := bounded(ctx, r.budget, func() judged { return r.judge(ctx, u.file.Path, u.tree, signs, around) })
+	j, skip := bounded(ctx, r.budget, func() judged { return r.judge(ctx, u.key(), u.tree, around) })
 	if skip == "" && ctx.Err() != nil {
 		skip = "not reached: " + context.Cause(ctx).Error()
 	}
-	if skip != "" {
-		u.skip = skip
-		return
+	if skip == "" && j.err != nil {
+		skip = j.err.Error()
 	}
-	u.findings, u.raises, u.failed, u.places, u.survey = j.findings, j.raises, j.failed, j.places, j.survey
-	if j.partial {
-		u.notes = append(u.notes, Note{Path: u.file.Path, Text: "evaluated only in part: it is too much work"})
+	if u.skip = skip; skip == "" {
+		u.judged = j
 	}
-	u.told = told{silent: suppressions(u.tree), unifiers: survey.Unifiers(u.file.Path, u.tree), rest: survey.LeftAlone(u.tree)}
-	if u.file.Whole && len(u.findings) == 0 {
+	if u.file.Whole {
 		u.tree = nil // nothing asks for it any more
 	}
 }
@@ -375,27 +452,23 @@ func (r *runner) head(ctx context.Context, u *unit, signs analysis.Signs, around
 // fresh returns the really new lines of each unit.
 func (r *runner) fresh(units []*unit) [][]bool {
 	parse := func(source string) *python.File {
-		tree, skip := bounded(context.Background(), r.budget, func() *python.File {
-			tree, err := r.opts.Cache.parse(source)
-			if err != nil {
-				return nil
-			}
-			return tree
-		})
-		if skip != "" {
-			return nil
-		}
+		tree, _, _ := r.parse(context.Background(), source)
 		return tree
 	}
 	sides := make([]side, len(units))
-	each(units, func(u *unit) {
-		i := slices.Index(units, u)
+	each(units, func(i int, u *unit) {
+		if u.skip != "" {
+			return
+		}
 		f := u.file
-		s := side{head: f.Source, headPlaces: u.places, whole: f.Whole, added: f.Added}
+		s := side{head: f.Source, whole: f.Whole, added: f.Added}
 		for _, h := range f.Hunks {
 			s.addedLines = append(s.addedLines, h.New...)
 		}
-		if s.headPlaces == nil && !f.Whole {
+		if u.tree == nil && !f.Whole { // everything that was asked was in the cache
+			u.tree = parse(f.Source)
+		}
+		if u.tree != nil && !f.Whole {
 			s.headPlaces = places(u.tree)
 		}
 		if !f.Whole && !f.Added {
@@ -412,16 +485,12 @@ func (r *runner) fresh(units []*unit) [][]bool {
 // base runs the same analysis on the text before the change. The signs are
 // those of the head: a sign that the change brings in does not make old code
 // part of it.
-func (r *runner) base(ctx context.Context, u *unit, signs analysis.Signs, around func() *surroundings) {
-	if u.file.Whole || u.file.Added || len(u.findings) == 0 {
+func (r *runner) base(ctx context.Context, u *unit, around func() *surroundings) {
+	if u.skip != "" || u.file.Whole || u.file.Added || len(u.findings) == 0 {
 		return
 	}
 	j, skip := bounded(ctx, r.budget, func() judged {
-		tree, err := r.opts.Cache.parse(u.file.Base)
-		if err != nil {
-			return judged{err: err}
-		}
-		return r.judge(ctx, u.file.Path, tree, signs, around())
+		return r.judge(ctx, textKey{u.file.Path, u.file.Base}, nil, around())
 	})
 	if j.err != nil {
 		skip = j.err.Error()
@@ -470,25 +539,22 @@ func (u *unit) keep(report *Report, fresh []bool, names map[string]bool, lines m
 	}
 	// Those on old lines use up their likes of the base before those on new
 	// ones are looked at: of equal findings the added one is the new one.
-	var candidates []analysis.Finding
-	for _, f := range u.findings {
-		if u.touches(f, lines) {
-			candidates = append(candidates, f)
+	var candidates []int
+	for i, f := range u.findings {
+		if u.touches(i, lines) {
+			candidates = append(candidates, i)
 			continue
 		}
 		old(f)
 		report.Known++
 	}
 	list := u.told.silent
-	var own map[int]bool
-	if len(list) > 0 && len(candidates) > 0 {
-		own = ownComments(u.tree)
-	}
-	for _, f := range candidates {
+	for _, i := range candidates {
+		f, lines := u.findings[i], u.spots[i].whole
 		switch {
 		case old(f):
 			report.Known++
-		case u.silenced(f, list, own):
+		case suppressed(list, u.told.own, f.Rule, lines[0], lines[1]):
 			report.Suppressed++
 		default:
 			report.Findings = append(report.Findings, f)
@@ -511,27 +577,16 @@ func (u *unit) keep(report *Report, fresh []bool, names map[string]bool, lines m
 
 // touches reports whether the place of a finding, the operation that it is
 // about, or a step of its chain, in this file or another, lies on a new line.
-func (u *unit) touches(f analysis.Finding, lines map[string][]bool) bool {
-	for _, span := range append([]python.Span{f.At}, f.Ops...) {
-		if first, last := u.tree.Lines(span); anyLine(lines[u.file.Path], first, last) {
+func (u *unit) touches(i int, lines map[string][]bool) bool {
+	for _, l := range u.spots[i].lines {
+		if anyLine(lines[u.file.Path], l[0], l[1]) {
 			return true
 		}
 	}
-	for _, b := range f.Because {
+	for _, b := range u.findings[i].Because {
 		if anyLine(lines[b.Path], b.Line, b.Line) {
 			return true
 		}
 	}
 	return false
-}
-
-func (u *unit) silenced(f analysis.Finding, list []suppression, own map[int]bool) bool {
-	if len(list) == 0 {
-		return false
-	}
-	first, last := u.tree.Lines(f.At)
-	if p := at(u.places, f.At.Start); p != nil {
-		first, last = min(first, p.first), max(last, p.last)
-	}
-	return suppressed(list, own, f.Rule, first, last)
 }

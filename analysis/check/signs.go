@@ -3,7 +3,6 @@ package check
 import (
 	"github.com/dtypebot/dtypebot/analysis"
 	"github.com/dtypebot/dtypebot/analysis/interp"
-	"github.com/dtypebot/dtypebot/analysis/project"
 )
 
 // maxSigns bounds the signs of one kind in a report; one is enough to believe,
@@ -11,21 +10,17 @@ import (
 const maxSigns = 20
 
 // signs gathers what the files show about the dtypes that the repository uses
-// on purpose.
-func signs(units []*unit) analysis.Signs {
-	parts := make([]analysis.Signs, len(units))
-	each(units, func(u *unit) {
-		for i := range units {
-			if units[i] == u {
-				half, double := project.Signs(u.file.Path, u.tree)
-				parts[i] = analysis.Signs{Half: reasons(half), Double: reasons(double)}
-			}
-		}
-	})
+// on purpose, in the order of the units.
+func (r *runner) signs(units []*unit) analysis.Signs {
 	var all analysis.Signs
-	for _, p := range parts {
-		all.Half = append(all.Half, p.Half...)
-		all.Double = append(all.Double, p.Double...)
+	for _, u := range units {
+		if u.skip == "" {
+			l, _ := get(r.cache, r.cache.learned, u.key())
+			all.Half, all.Double = append(all.Half, l.signs.Half...), append(all.Double, l.signs.Double...)
+		}
+		if len(all.Half) >= maxSigns && len(all.Double) >= maxSigns {
+			break
+		}
 	}
 	all.Half = all.Half[:min(len(all.Half), maxSigns)]
 	all.Double = all.Double[:min(len(all.Double), maxSigns)]

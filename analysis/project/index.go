@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -155,36 +156,32 @@ type Covered struct {
 func (c Covered) Has(scope string) bool { return c.all || c.names[scope] }
 
 // Contracts returns what the other files, and the callers in the file itself,
-// say of the roots of a file, and which of its functions may run under
-// autocast. The file must be one that was linked with the same text.
-func (k *Linked) Contracts(file string, facts *interp.Facts) (map[*dtype.Root]Contract, Covered) {
-	out := map[*dtype.Root]Contract{}
+// say of the roots of a file, by the identity of the root, and which of its
+// functions may run under autocast. The file must be one that was linked with
+// the same text; m is its summary by Summarise.
+func (k *Linked) Contracts(file string, m *Module) (map[int]Contract, Covered) {
+	out := map[int]Contract{}
 	l := k.l
 	linked := l.at[file]
 	if linked == nil {
 		return out, Covered{}
 	}
-	// The roots of these facts get numbers in a summary of their own.
-	b := summarise(facts)
-	roots := make([]*dtype.Root, 0, len(facts.Origins))
-	for r := range facts.Origins {
-		roots = append(roots, r)
-	}
-	slices.SortFunc(roots, func(a, b *dtype.Root) int { return a.ID - b.ID })
-	for _, r := range roots {
-		b.root(r)
-	}
 	own := linked.m
-	linked.m = b.m
+	linked.m = m
 	defer func() { linked.m = own }()
-	for _, r := range roots {
+	order := make([]int, len(m.ids))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortFunc(order, func(a, b int) int { return m.ids[a] - m.ids[b] })
+	for _, i := range order {
 		l.hops = 0
-		n := l.rootType(linked, b.roots[r], nil)
+		n := l.rootType(linked, i+1, nil)
 		if n.rank == dtype.RankScalar {
 			n = known{} // numbers meet no one
 		}
 		c := Contract{Type: n.t, Rank: n.rank, Why: short(n.why)}
-		if o := b.m.Roots[b.roots[r]-1]; o.Kind == interp.OriginParam {
+		if o := m.Roots[i]; o.Kind == interp.OriginParam {
 			for _, p := range l.passed(definition{linked, o.In}, o.Name) {
 				if p.ok() && p.rank != dtype.RankScalar {
 					c.Passed = append(c.Passed, Passed{p.t, short(p.why)})
@@ -195,7 +192,7 @@ func (k *Linked) Contracts(file string, facts *interp.Facts) (map[*dtype.Root]Co
 			c.Type = dtype.Unknown
 		}
 		if c.Type.Known() || len(c.Passed) > 0 {
-			out[r] = c
+			out[m.ids[i]] = c
 		}
 	}
 	covered := Covered{all: l.allCovered, names: map[string]bool{}}
@@ -206,6 +203,12 @@ func (k *Linked) Contracts(file string, facts *interp.Facts) (map[*dtype.Root]Co
 	}
 	return out, covered
 }
+
+// Names are the functions that Has knows of by name, in order.
+func (c Covered) Names() []string { return slices.Sorted(maps.Keys(c.names)) }
+
+// All reports whether any function may run under autocast.
+func (c Covered) All() bool { return c.all }
 
 // Imported returns what the name behind a reference of a file is bound to, as
 // far as that is a constant, for interp.Options.

@@ -90,9 +90,13 @@ type linker struct {
 	covered    map[definition]bool
 	allCovered bool
 
+	folders map[string]bool    // that files lie in
+	tops    map[where][]string // answers of homes
+
 	hops     int
 	busy     map[question]bool
 	cut      int // how often a cycle or a bound ended a question early
+	asks     int // how often the callers of a function were asked
 	bindings map[definition]bound
 	params   map[asked]known
 	keys     map[string]known
@@ -116,13 +120,19 @@ type fillAt struct {
 	f *Fill
 }
 
+// where is a module's first name and the folder of the file that imports it.
+type where struct{ dir, first string }
+
 // newLinker links the modules of a revision.
 func newLinker(modules map[string]*Module) *linker {
-	l := &linker{at: map[string]*unit{}, busy: map[question]bool{}, bindings: map[definition]bound{}, params: map[asked]known{}, keys: map[string]known{}, fills: map[string][]fillAt{}}
+	l := &linker{at: map[string]*unit{}, busy: map[question]bool{}, bindings: map[definition]bound{}, params: map[asked]known{}, keys: map[string]known{}, fills: map[string][]fillAt{}, folders: map[string]bool{}, tops: map[where][]string{}}
 	for p, m := range modules {
 		u := &unit{path: p, m: m, off: offPath(p)}
 		l.units = append(l.units, u)
 		l.at[p] = u
+		for dir := path.Dir(p); dir != "." && dir != "/" && !l.folders[dir]; dir = path.Dir(dir) {
+			l.folders[dir] = true
+		}
 	}
 	slices.SortFunc(l.units, func(a, b *unit) int { return strings.Compare(a.path, b.path) })
 	for _, u := range l.units {
@@ -136,11 +146,7 @@ func newLinker(modules map[string]*Module) *linker {
 		}
 		l.wild = l.wild || slices.ContainsFunc(u.m.Casts, func(c Cast) bool { return u.castsItems(c) })
 	}
-	// A callee may be a parameter that only its callers know: each round knows
-	// the callers of the round before.
-	for range 3 {
-		l.callers = l.link()
-	}
+	l.link()
 	l.casts = l.gatherCasts()
 	l.cover()
 	// What was asked before all this was known was answered too early.
@@ -181,25 +187,52 @@ func (u *unit) memberCall(r Root, names ...string) int {
 	return 0
 }
 
-// link finds the callers of every function.
-func (l *linker) link() map[definition][]site {
-	out := map[definition][]site{}
-	for _, u := range l.units {
-		if u.off {
-			continue
-		}
-		for i := range u.m.Calls {
-			c := &u.m.Calls[i]
-			f, ok := l.function(l.ask(u, c.Callee, nil))
-			if !ok {
+// A target is what one call calls.
+type target struct {
+	of    definition // the function; the zero value if it is not known
+	site  site
+	asked bool // its callers had to be asked
+}
+
+// link finds the callers of every function. A callee may be a parameter that
+// only its callers know: each round knows the callers of the round before, and
+// resolves the calls again that asked for them.
+func (l *linker) link() {
+	var targets []target
+	for round := range 3 {
+		callers := map[definition][]site{}
+		n := 0
+		for _, u := range l.units {
+			if u.off {
 				continue
 			}
-			args, whole := l.bind(f, u, c, nil)
-			d := definition{f.u, f.name}
-			out[d] = append(out[d], site{u: u, call: c, args: args, whole: whole})
+			for i := range u.m.Calls {
+				if round == 0 {
+					targets = append(targets, target{})
+				}
+				t := &targets[n]
+				if n++; round == 0 || t.asked {
+					*t = l.target(u, &u.m.Calls[i])
+				}
+				if t.of.u != nil {
+					callers[t.of] = append(callers[t.of], t.site)
+				}
+			}
 		}
+		l.callers = callers
 	}
-	return out
+}
+
+// target finds the function that a call calls, and what it passes.
+func (l *linker) target(u *unit, c *Call) target {
+	before := l.asks
+	f, ok := l.function(l.ask(u, c.Callee, nil))
+	t := target{asked: l.asks != before}
+	if ok {
+		args, whole := l.bind(f, u, c, nil)
+		t.of, t.site = definition{f.u, f.name}, site{u: u, call: c, args: args, whole: whole}
+	}
+	return t
 }
 
 // function is the function that a call of a thing runs.
@@ -337,6 +370,7 @@ func (l *linker) param(u *unit, r Root, e *env) thing {
 		}
 		return l.resolve(b.u, b.shape, b.env)
 	}
+	l.asks++
 	var all thing
 	for _, s := range l.callers[d] {
 		b, ok := s.args[r.Name]
@@ -517,23 +551,36 @@ func (l *linker) imported(u *unit, ref string, depth int) thing {
 		}
 		return l.inFolder(dir, name, depth)
 	}
-	// An absolute name begins with a module, never with what a package binds.
 	first, _, _ := strings.Cut(name, ".")
-	for {
-		if l.module(path.Join(dir, first)).kind != nothing {
-			if t := l.inFolder(dir, name, depth); t.kind != nothing {
-				return t
-			}
+	for _, dir := range l.homes(where{dir, first}) {
+		if t := l.inFolder(dir, name, depth); t.kind != nothing {
+			return t
+		}
+	}
+	return thing{}
+}
+
+// homes are the folders in which an absolute name may begin, the nearest first:
+// it begins with a module, never with what a package binds. Most names begin with
+// a library, and are asked for again and again.
+func (l *linker) homes(w where) []string {
+	if homes, ok := l.tops[w]; ok {
+		return homes
+	}
+	var homes []string
+	for dir := w.dir; ; dir = path.Dir(dir) {
+		if l.module(path.Join(dir, w.first)).kind != nothing {
+			homes = append(homes, dir)
 		}
 		if dir == "." || dir == "/" {
 			break
 		}
-		dir = path.Dir(dir)
 	}
-	if l.module(path.Join("src", first)).kind == nothing {
-		return thing{}
+	if l.module(path.Join("src", w.first)).kind != nothing {
+		homes = append(homes, "src")
 	}
-	return l.inFolder("src", name, depth)
+	l.tops[w] = homes
+	return homes
 }
 
 // inFolder resolves a dotted name below a folder.
@@ -573,17 +620,10 @@ func (l *linker) module(p string) thing {
 	if u := l.at[path.Join(p, "__init__.py")]; u != nil {
 		return thing{kind: aModule, u: u, name: p}
 	}
-	if l.folder(p) {
+	if l.folders[p] { // a package without __init__.py
 		return thing{kind: aModule, name: p}
 	}
 	return thing{}
-}
-
-// folder reports whether some file lies below a path: a package without
-// __init__.py.
-func (l *linker) folder(p string) bool {
-	i, _ := slices.BinarySearchFunc(l.units, p+"/", func(u *unit, p string) int { return strings.Compare(u.path, p) })
-	return i < len(l.units) && strings.HasPrefix(l.units[i].path, p+"/")
 }
 
 // inModule is a name of a module or package.

@@ -27,6 +27,9 @@ type Module struct {
 	Default bool `json:"default,omitempty"`
 	// Collates are the functions that the file gives to a loader as collate_fn.
 	Collates []string `json:"collates,omitempty"`
+
+	// ids are the identities that Roots had in the evaluation.
+	ids []int
 }
 
 // A Sign is a place that shows what precision the repository uses on purpose.
@@ -134,8 +137,41 @@ const (
 	maxFields = 200
 )
 
-// Summarise makes the summary of a file that was evaluated.
-func Summarise(facts *interp.Facts) *Module { return summarise(facts).m }
+// Summarise makes the summary of a file that was evaluated, with all its roots,
+// for Linked.Contracts. That of Summary, which is stored, has only those that it
+// names.
+func Summarise(facts *interp.Facts) *Module {
+	b := summarise(facts)
+	roots := make([]*dtype.Root, 0, len(facts.Origins))
+	for r := range facts.Origins {
+		roots = append(roots, r)
+	}
+	slices.SortFunc(roots, func(a, b *dtype.Root) int { return a.ID - b.ID })
+	for _, r := range roots {
+		b.root(r)
+	}
+	b.m.ids = b.ids
+	return b.m
+}
+
+// Of reports whether a summary with all roots is one of these facts, as far as
+// the roots tell: evaluating a text again gives the same.
+func (m *Module) Of(facts *interp.Facts) bool {
+	if len(m.ids) != len(facts.Origins) {
+		return false
+	}
+	number := make(map[int]int, len(m.ids))
+	for i, id := range m.ids {
+		number[id] = i
+	}
+	for r, o := range facts.Origins {
+		i, ok := number[r.ID]
+		if !ok || m.Roots[i].Kind != o.Kind || m.Roots[i].Name != o.Name {
+			return false
+		}
+	}
+	return true
+}
 
 func summarise(facts *interp.Facts) *summariser {
 	b := &summariser{
@@ -185,6 +221,7 @@ type summariser struct {
 	m     *Module
 	roots map[*dtype.Root]int
 	calls map[*interp.Call]int
+	ids   []int // of the roots, by number
 }
 
 func (b *summariser) line(n python.Node) int { return b.tree.Line(n.Pos().Start) }
@@ -213,7 +250,7 @@ func (b *summariser) root(r *dtype.Root) int {
 	if !ok {
 		return 0
 	}
-	b.m.Roots = append(b.m.Roots, Root{})
+	b.m.Roots, b.ids = append(b.m.Roots, Root{}), append(b.ids, r.ID)
 	i := len(b.m.Roots)
 	b.roots[r] = i
 	w := Root{Kind: o.Kind, Of: b.root(o.Of), Name: o.Name, Index: o.Index}

@@ -132,6 +132,9 @@ const MaxWanted = 400
 // import, those that import them, those that fill the keys that they name, and
 // what these import. The nearest come first, at most 400.
 func Wants(files map[string]string, ix *Index) []string {
+	if !ix.more(files) {
+		return nil
+	}
 	w := &wanting{ix: ix, outlines: map[string]Outline{}, seen: map[string]bool{}}
 	for p, hash := range ix.Files {
 		switch m := ix.Modules[hash]; {
@@ -166,6 +169,17 @@ func Wants(files map[string]string, ix *Index) []string {
 		near = append(next, callers...)
 	}
 	return w.out[:min(len(w.out), MaxWanted)]
+}
+
+// more reports whether the index has files beside the given ones of which it
+// has no summary.
+func (ix *Index) more(files map[string]string) bool {
+	for p, hash := range ix.Files {
+		if _, given := files[p]; !given && ix.Modules[hash] == nil {
+			return true
+		}
+	}
+	return false
 }
 
 type wanting struct {

@@ -95,6 +95,7 @@ func (o auditOptions) run(ctx context.Context, dir string, stdout, stderr io.Wri
 // audit analyses the folder. The tests are made for the code as it is with all
 // suggestions, so that is surveyed as well.
 func (o auditOptions) audit(ctx context.Context, dir string) (report.Audit, error) {
+	defer frugal()()
 	tree, err := openTree(dir, nil)
 	if err != nil {
 		return report.Audit{}, err

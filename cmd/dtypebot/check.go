@@ -97,6 +97,7 @@ func (o checkOptions) run(ctx context.Context, paths []string, stdin io.Reader, 
 	if err != nil {
 		return err
 	}
+	defer frugal()()
 	tree, err := openTree(o.root, paths)
 	if err != nil {
 		return err
