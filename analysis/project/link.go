@@ -90,8 +90,9 @@ type linker struct {
 	covered    map[definition]bool
 	allCovered bool
 
-	folders map[string]bool    // that files lie in
-	tops    map[where][]string // answers of homes
+	folders map[string]bool             // that files lie in
+	tops    map[where][]string          // answers of homes
+	lines   map[definition][]definition // answers of bases
 
 	hops     int
 	busy     map[question]bool
@@ -125,7 +126,7 @@ type where struct{ dir, first string }
 
 // newLinker links the modules of a revision.
 func newLinker(modules map[string]*Module) *linker {
-	l := &linker{at: map[string]*unit{}, busy: map[question]bool{}, bindings: map[definition]bound{}, params: map[asked]known{}, keys: map[string]known{}, fills: map[string][]fillAt{}, folders: map[string]bool{}, tops: map[where][]string{}}
+	l := &linker{at: map[string]*unit{}, busy: map[question]bool{}, bindings: map[definition]bound{}, params: map[asked]known{}, keys: map[string]known{}, fills: map[string][]fillAt{}, folders: map[string]bool{}, tops: map[where][]string{}, lines: map[definition][]definition{}}
 	for p, m := range modules {
 		u := &unit{path: p, m: m, off: offPath(p)}
 		l.units = append(l.units, u)
@@ -495,8 +496,22 @@ func (l *linker) member(t thing, name string) thing {
 	return thing{}
 }
 
-// bases are a class and its bases, nearest first.
+// bases are a class and its bases, nearest first. The answer is kept unless it
+// depends on what callers pass, or was cut short.
 func (l *linker) bases(d definition) []definition {
+	if line, ok := l.lines[d]; ok {
+		return line
+	}
+	cut, asks := l.cut, l.asks
+	line := l.line(d)
+	if l.cut == cut && l.asks == asks {
+		l.lines[d] = line
+	}
+	return line
+}
+
+// line is bases, looked for.
+func (l *linker) line(d definition) []definition {
 	var out []definition
 	var walk func(d definition)
 	walk = func(d definition) {
