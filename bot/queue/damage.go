@@ -74,7 +74,10 @@ func (s *Server) openStore() (*server.Server, error) {
 		ns.Shutdown()
 		ns.WaitForShutdown()
 	}
-	// Neither a full disk nor missing rights are damage.
+	// Neither a slow disk nor a full one nor missing rights are damage.
+	if errors.Is(err, errSlowStart) {
+		return nil, err
+	}
 	if full := s.space(); full != nil {
 		return nil, errors.Join(err, full)
 	}

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/dtypebot/dtypebot/bot/queue"
 )
@@ -116,4 +117,28 @@ func TestNoDamage(t *testing.T) {
 	}
 	f = open(t, queue.Config{DataDir: dir}, queue.Options{})
 	f.depth(1, 0)
+}
+
+// TestSlowStart has a server that does not come up in time, as on a disk that is
+// busy: the start fails, and the jobs are there at the next.
+func TestSlowStart(t *testing.T) {
+	t.Parallel() // it mostly waits
+	dir := t.TempDir()
+	f := open(t, queue.Config{DataDir: dir}, queue.Options{})
+	f.put(1, "d")
+	f.srv.Close()
+	if srv, err := queue.Start(t.Context(), queue.Config{DataDir: dir, StartLimit: time.Nanosecond}); err == nil {
+		srv.Close()
+		t.Fatal("started in no time")
+	} else if !strings.Contains(err.Error(), "not ready in time") {
+		t.Errorf("the error is %q", err)
+	}
+	if aside, err := filepath.Glob(filepath.Join(dir, "queue.damaged-*")); err != nil || len(aside) > 0 {
+		t.Errorf("moved aside: %q, %v", aside, err)
+	}
+	f = open(t, queue.Config{DataDir: dir}, queue.Options{})
+	f.depth(1, 0)
+	if lost := f.srv.Lost(); lost != "" {
+		t.Errorf("lost: %s", lost)
+	}
 }

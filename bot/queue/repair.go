@@ -145,7 +145,7 @@ func (s *Server) reopen(ctx context.Context) error {
 	s.ns = ns
 	again := s.reopened
 	s.mu.Unlock()
-	ctx, cancel := context.WithTimeout(ctx, startLimit)
+	ctx, cancel := context.WithTimeout(ctx, s.conf.StartLimit)
 	defer cancel()
 	if err := s.untilConnected(ctx, true); err != nil {
 		return err
@@ -168,7 +168,7 @@ func (s *Server) reopen(ctx context.Context) error {
 // untilConnected waits until the connection is there, or is gone: it changes by
 // itself within milliseconds and tells nobody.
 func (s *Server) untilConnected(ctx context.Context, connected bool) error {
-	ctx, cancel := context.WithTimeout(ctx, startLimit)
+	ctx, cancel := context.WithTimeout(ctx, s.conf.StartLimit)
 	defer cancel()
 	for s.nc.IsConnected() != connected {
 		select {

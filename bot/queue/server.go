@@ -34,6 +34,10 @@ type Config struct {
 	// PublishLimit is how long storing a job may take; 0 means 2 s. GitHub waits 10
 	// seconds for the answer to a webhook.
 	PublishLimit time.Duration
+	// StartLimit is how long an embedded server may take to recover its store, and
+	// each of the connections and questions of a start; 0 means 1 min. A server that
+	// takes longer is an error, and its store is left as it is.
+	StartLimit time.Duration
 	// Log gets the server's and the connection's warnings; nil discards them.
 	Log *slog.Logger
 }
@@ -63,9 +67,9 @@ type Server struct {
 	lost      string                // see Lost; guarded by mu
 }
 
-// startLimit bounds how long an embedded server may take to recover its store,
-// and how long an external one may take to answer the first time.
-const startLimit = 30 * time.Second
+// errSlowStart says that a server did not come up within the limit. It may be
+// reading a big store from a busy disk: that is no damage.
+var errSlowStart = errors.New("not ready in time")
 
 // Start starts the embedded server in c.DataDir or connects to c.URL. After
 // Close it may be called again with the same configuration, in the same process
@@ -83,6 +87,11 @@ func Start(ctx context.Context, c Config) (*Server, error) {
 	if s.conf.PublishLimit == 0 {
 		s.conf.PublishLimit = 2 * time.Second
 	}
+	if s.conf.StartLimit == 0 {
+		s.conf.StartLimit = time.Minute
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.conf.StartLimit)
+	defer cancel()
 	var err error
 	if c.URL == "" {
 		err = s.embed()
@@ -114,6 +123,7 @@ func (s *Server) embed() error {
 	}
 	s.ns = ns
 	s.nc, err = nats.Connect("", nats.InProcessServer(door{s}), nats.Name("dtypebot"), nats.MaxReconnects(-1),
+		nats.Timeout(s.conf.StartLimit), // 2 s are not enough for a machine that is busy
 		// For when the server is started again. Until then publishing has to
 		// fail: buffered bytes would be a promise that cannot be kept.
 		nats.ReconnectWait(20*time.Millisecond), nats.ReconnectJitter(0, 0), nats.ReconnectBufSize(-1))
@@ -142,8 +152,8 @@ func (s *Server) startServer() (*server.Server, error) {
 	ns.SetLoggerV2(serverLog{s.log}, false, false, false)
 	go ns.Start()
 	switch {
-	case !ns.ReadyForConnections(startLimit):
-		err = fmt.Errorf("start the embedded queue in %s: not ready after %s", dir, startLimit)
+	case !ns.ReadyForConnections(s.conf.StartLimit):
+		err = fmt.Errorf("start the embedded queue in %s: %w (%s)", dir, errSlowStart, s.conf.StartLimit)
 	case !ns.JetStreamEnabled():
 		err = fmt.Errorf("start the embedded queue in %s: its store could not be opened (see the log)", dir)
 	default:
@@ -205,8 +215,6 @@ func (s *Server) check(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("open JetStream: %w", err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, startLimit)
-	defer cancel()
 	if _, err := js.AccountInfo(ctx); err != nil {
 		return fmt.Errorf("open JetStream: %w", err)
 	}

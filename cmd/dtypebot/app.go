@@ -53,6 +53,8 @@ const (
 	// GitHub ends those that take longer than 10 seconds.
 	// https://docs.github.com/en/rest/using-the-rest-api/troubleshooting-the-rest-api#timeouts
 	settle = 11 * time.Second
+	// openLimit is how long the streams and buckets may take to be opened or made.
+	openLimit = time.Minute
 	// answerLimit is how long open requests may go on after a signal.
 	answerLimit = 5 * time.Second
 )
@@ -161,7 +163,11 @@ func newApp(ctx context.Context, config appConfig) (_ *app, err error) {
 	if err != nil {
 		return nil, err
 	}
-	state, err := store.Open(ctx, a.server.JetStream(), store.Options{Replicas: a.server.Replicas(), Embedded: a.server.Embedded()})
+	// What has no deadline of its own is given up after 5 s, which a busy disk or a
+	// cluster that chooses a leader can take.
+	opening, cancel := context.WithTimeout(ctx, openLimit)
+	defer cancel()
+	state, err := store.Open(opening, a.server.JetStream(), store.Options{Replicas: a.server.Replicas(), Embedded: a.server.Embedded()})
 	if err != nil {
 		return nil, err
 	}
@@ -169,7 +175,7 @@ func newApp(ctx context.Context, config appConfig) (_ *app, err error) {
 	options := config.Queue
 	options.Log, options.Observe, options.Grace = a.log, a.metrics.job, cmp.Or(options.Grace, shutdownGrace)
 	options.Dead, options.Admit = a.giveUp, client.Admit
-	a.queue, err = queue.Open(ctx, a.server, state, options)
+	a.queue, err = queue.Open(opening, a.server, state, options)
 	if err != nil {
 		return nil, err
 	}
