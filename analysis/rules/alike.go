@@ -52,7 +52,7 @@ func (f *finder) model(m *interp.Creation) python.Expr {
 	if !ok || v == nil || integerName(text) || strings.Contains(text, "target") {
 		return nil
 	}
-	if r := tensorType(v).Roots(); len(r) != 1 || !slices.Equal(r, tensorType(m.DeviceOf).Roots()) {
+	if r := tensorType(v).Roots(); !floating(tensorType(v)) || len(r) != 1 || !slices.Equal(r, tensorType(m.DeviceOf).Roots()) {
 		return nil
 	}
 	return x

@@ -82,7 +82,7 @@ after; and for ids, which count.
 			case c.promotes:
 				given := d.String()
 				if strings.Contains(strings.ToLower(keep), "mask") {
-					given += " or in integers" // as the masks of tokenizers are
+					given = "int64, as tokenizers make masks, or in " + given
 				}
 				message += fmt.Sprintf("With %s in %s, %s gives %s: no error here, but the result no longer has the dtype of %s.", keep, given, where, wide(c.op.Result.DType, d), keep)
 			case c.evidence == byProof:

@@ -213,9 +213,30 @@ var afterCall = map[string]bool{
 	"torch.Tensor": true, "torch.from_numpy": true, "torch.hann_window": true, "torch.hamming_window": true, "torch.blackman_window": true,
 }
 
+// wideOnTheWay reports whether something between a created tensor and the
+// operation wants float32: a decomposition, which takes no half precision, or a
+// logarithm, for which what is almost 0 must not become 0. The cast has to come
+// behind it.
+func wideOnTheWay(v, made *interp.Value, depth int) bool {
+	if v == nil || v == made || depth == 0 {
+		return false
+	}
+	if name := v.Op[strings.LastIndexByte(v.Op, '.')+1:]; withoutHalf(v.Op) || name == "log" || name == "log()" {
+		return inHistory(v, made.At)
+	}
+	return slices.ContainsFunc(v.From, func(from *interp.Value) bool { return wideOnTheWay(from, made, depth-1) })
+}
+
 // factoryFix gives the factory the dtype of the tensor that it meets.
 func factoryFix(p *analysis.Pass, c *conflict) (*analysis.Fix, string) {
 	m := c.make
+	if c.part != nil && wideOnTheWay(c.odd.Value, source(c.part), 40) {
+		like := ""
+		if m.DeviceOf != nil {
+			like, _ = nameFor(m.InScope, m.DeviceOf)
+		}
+		return castFix(p, c), like
+	}
 	want := wanted(c)
 	ref, ok := "", false
 	like := ""

@@ -2,6 +2,7 @@ package rules
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/dtypebot/dtypebot/analysis/dtype"
 	"github.com/dtypebot/dtypebot/analysis/interp"
@@ -35,12 +36,33 @@ func (f *finder) geometry(op *interp.Op, a, b interp.Operand) (conflict, bool) {
 		if slices.Contains(points.Value.DType.Roots(), r) || len(points.Value.DType.Roots()) == 0 {
 			continue
 		}
-		if !homogeneous(points.Value) && !f.divided(op) {
+		if !homogeneous(points.Value) && !f.divided(op) || f.noPoints(op.Scope, points.Value) {
 			continue
 		}
 		return conflict{op: op, keep: points, odd: matrix, part: matrix.Value, evidence: byGeometry, upstream: f.upstream(points.Value)}, true
 	}
 	return conflict{}, false
+}
+
+// noPoints reports whether what looks like points has a dtype that is not that of
+// activations: that of another matrix, which stands in front of them in the product
+// that they come from and refused them there, or one that the function is told.
+func (f *finder) noPoints(s *interp.Scope, points *interp.Value) bool {
+	r, ok := points.DType.Root()
+	if ok && ofCaller(s, r.Name) && strings.HasSuffix(r.Name, "dtype") {
+		return true
+	}
+	for i := 0; i < 40 && points != nil; i++ {
+		if b, isProduct := points.At.(*python.Binary); isProduct && b.Op == "@" {
+			left, right := f.facts.Values[base(b.X)], f.facts.Values[base(b.Y)]
+			return left != nil && right != nil && slices.Contains(left.Tensor().DType.Roots(), r) && !slices.Contains(right.Tensor().DType.Roots(), r)
+		}
+		if points.How != interp.HowKeep && points.How != interp.HowPromote || len(points.From) == 0 {
+			break
+		}
+		points = points.From[0]
+	}
+	return false
 }
 
 func halfInScope(s *interp.Scope) bool { return s != nil && len(s.Half) > 0 }

@@ -25,7 +25,8 @@ documents, images or users do not.
 
 Fix: torch.tensor(ids) makes integers of integers at once.
 
-Silent for other names, for literals, and for tensors that are used as floats.
+Silent for other names and for tokens, of which no vocabulary has that many; for
+literals, and for tensors that are used as floats.
 `,
 	Run: func(p *analysis.Pass) {
 		statements(p, func(s python.Stmt, around []python.Node) {
@@ -60,6 +61,7 @@ func ids(p *analysis.Pass, call *python.Call) {
 	} else if last := lastWord(data); last == "ids" {
 		named = []python.Expr{data} // one number would be a size
 	}
+	named = slices.DeleteFunc(slices.Clone(named), func(x python.Expr) bool { return strings.Contains(strings.ToLower(p.Tree.Text(x.Pos())), "token") })
 	if len(named) == 0 || !slices.ContainsFunc(named, func(x python.Expr) bool { w := lastWord(x); return w == "id" || w == "ids" }) {
 		return
 	}

@@ -173,9 +173,29 @@ func (f *finder) varies(s *interp.Scope) python.Node {
 	return nil
 }
 
+// inPlace reports whether x += y writes into x: a piece of a tensor, or a tensor
+// that has its dtype from elsewhere. Of a number y makes a new tensor.
+func (f *finder) inPlace(x python.Expr) bool {
+	if _, ok := x.(*python.Subscript); ok {
+		return true
+	}
+	v := f.facts.Values[x]
+	if v == nil {
+		return false
+	}
+	if _, piece := v.At.(*python.Subscript); piece && v.Kind == interp.KindOpen {
+		return true
+	}
+	return isTensor(v) && len(v.DType.Roots()) > 0 && !v.DType.Widened()
+}
+
 // undone reports whether what an operation gives is cast afterwards, in its
-// function.
+// function: by a cast, or by an addition in place to a tensor that keeps its
+// dtype.
 func (f *finder) undone(op *interp.Op) bool {
+	if a, ok := op.Stmt.(*python.Assign); ok && a.Op != "" && python.Node(a.Value) == op.Node && f.inPlace(a.Targets[0]) {
+		return true
+	}
 	var in python.Span
 	if op.Scope != nil && op.Scope.Def != nil {
 		in = op.Scope.Def.Pos()
