@@ -244,7 +244,7 @@ func (f *finder) alone(op *interp.Op, a, b interp.Operand) []conflict {
 		// float32 or bfloat16 by a condition: the condition may well follow the root.
 		return out
 	}
-	if withoutHalf(op.Name) || f.met(c.keep.Value, c.part.DType) {
+	if withoutHalf(op.Name) || f.met(c.keep.Value, c.part.DType) || c.odd.Value.DType.Widened() && f.neverHalf(op.Scope, c.keep.Value.DType) {
 		return out
 	}
 	f.blame(&c)
@@ -263,6 +263,25 @@ func withoutHalf(op string) bool {
 	name, ok := strings.CutPrefix(op, "torch.linalg.")
 	_, known := linearAlgebra[strings.TrimSuffix(name, "_ex")]
 	return ok && known
+}
+
+// neverHalf reports whether a type's roots cannot be half: the function, or one
+// around it, hands them to an operation that takes no half precision. With them in
+// float64 what float32 has widened is float64, too.
+func (f *finder) neverHalf(s *interp.Scope, t dtype.Type) bool {
+	return slices.ContainsFunc(f.facts.Ops, func(op *interp.Op) bool {
+		return withoutHalf(op.Name) && outermost(op.Scope) == outermost(s) && slices.ContainsFunc(op.Operands, func(o interp.Operand) bool {
+			return slices.ContainsFunc(o.Value.DType.Roots(), func(r *dtype.Root) bool { return slices.Contains(t.Roots(), r) })
+		})
+	})
+}
+
+// outermost is the function around all functions around a scope.
+func outermost(s *interp.Scope) *interp.Scope {
+	for s != nil && s.Parent != nil && s.Parent.Def != nil {
+		s = s.Parent
+	}
+	return s
 }
 
 // met reports whether a value came out of an operation that wants one dtype and
