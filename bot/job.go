@@ -34,6 +34,8 @@ type Job struct {
 	// Index is the revision of which the repository's index is to be made; "" to
 	// look at the pull request. Such a job has no Pull.
 	Index string `json:"index,omitempty"`
+	// Branch is the branch whose newest commit Index is.
+	Branch string `json:"branch,omitempty"`
 	// Command is what is to be done once; nil to look at the pull request.
 	Command *Command `json:"command,omitempty"`
 }

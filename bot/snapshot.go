@@ -16,6 +16,7 @@ type Snapshot struct {
 	Head    string // sha of the head commit, all files below are of it
 	Base    string // sha of the base branch's commit
 	Tip     string // sha of the base branch's newest commit; "" if it is gone
+	BaseRef string // name of the base branch
 	State   string // "open" or "closed"
 	Draft   bool
 	HeadRef string // name of the head's branch

@@ -65,7 +65,12 @@ func Decode(data []byte) (*Index, error) {
 type Kept struct {
 	Index   *Index // without Modules
 	modules map[string]*zip.File
+	size    int
 }
+
+// Size is how much memory it takes, in bytes, about: the encoded index and what
+// was decoded of it.
+func (k *Kept) Size() int { return k.size }
 
 // ErrVersion is wrapped by the error of an index that another version of the
 // program wrote.
@@ -77,12 +82,13 @@ func Open(data []byte) (*Kept, error) {
 	if err != nil {
 		return nil, fmt.Errorf("decode the index: %w", err)
 	}
-	k := &Kept{Index: NewIndex(), modules: map[string]*zip.File{}}
+	k := &Kept{Index: NewIndex(), modules: map[string]*zip.File{}, size: len(data)}
 	k.Index.Version = 0
 	for _, f := range r.File {
 		if hash, ok := strings.CutPrefix(f.Name, modulePrefix); ok {
 			k.modules[hash] = f
 		} else if f.Name == indexName {
+			k.size += int(f.UncompressedSize64)
 			if err := readJSON(f, maxIndexJSON, k.Index); err != nil {
 				return nil, fmt.Errorf("decode the index: %w", err)
 			}

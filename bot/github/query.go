@@ -42,6 +42,7 @@ func document(n int, contents []int) string {
       changedFiles
       headRefOid
       headRefName
+      baseRefName
       baseRefOid
       labels(first: 100) { nodes { name } }
       baseRef { target { ...settings } }
@@ -220,6 +221,7 @@ type pullRequest struct {
 	HeadRefOid          string `json:"headRefOid"`
 	HeadRefName         string `json:"headRefName"`
 	BaseRefOid          string `json:"baseRefOid"`
+	BaseRefName         string `json:"baseRefName"`
 	Labels              *struct {
 		Nodes []struct {
 			Name string `json:"name"`

@@ -259,7 +259,7 @@ func (s *session) look(ctx context.Context, job bot.Job, owner, name string) (bo
 	}
 	snapshot.URL = st.repository.URL
 	snapshot.Title = pr.Title
-	snapshot.Head, snapshot.Base = pr.HeadRefOid, pr.BaseRefOid
+	snapshot.Head, snapshot.Base, snapshot.BaseRef = pr.HeadRefOid, pr.BaseRefOid, pr.BaseRefName
 	snapshot.Draft, snapshot.Fork = pr.IsDraft, pr.IsCrossRepository
 	snapshot.AuthorOnly = pr.IsCrossRepository && !pr.MaintainerCanModify
 	snapshot.HeadRef, snapshot.MayPush = pr.HeadRefName, s.granted("contents") == "write"

@@ -1,16 +1,18 @@
 // Package index keeps what the files of repositories say of each other, for the
-// App: a project.Index per repository, of the commit that pull requests are based
-// on.
+// App: a project.Index for each branch that pull requests are based on, of its
+// newest commit.
 //
 // A review takes from it what has to do with its files, and waits for nothing: if
 // there is no index of the base branch's newest commit, a job is queued that makes
 // it, and the review does without. Pushes to the default branch queue one too, for
-// repositories that have an index. The job reads what differs from the
-// last index, or everything from one archive, summarises what is new in a child
-// process, and stores the whole, encoded. What is lost or damaged is made again.
+// repositories that have an index of it. The job reads what differs from the
+// branch's last index, or from that of another branch, or everything from one
+// archive, summarises what is new in a child process, and stores the whole,
+// encoded. What is lost or damaged is made again. The indexes that were opened
+// last stay open between jobs.
 //
-// It knows one base per repository at a time, does not look again at pull
-// requests that were reviewed without it, and keeps no texts.
+// It keeps few branches per repository, does not look again at pull requests that
+// were reviewed without it, and keeps no texts.
 package index
 
 import (
@@ -21,6 +23,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/dtypebot/dtypebot/analysis/check"
@@ -34,6 +37,9 @@ const (
 	batch = 2 << 20
 	// maxIndex bounds an encoded index, in bytes.
 	maxIndex = 64 << 20
+	// maxOpen bounds what stays open between jobs, in bytes and in number.
+	maxOpen      = 64 << 20
+	maxOpenCount = 8
 )
 
 // A Source reads the files of a revision; bot/github's App is one.
@@ -43,15 +49,22 @@ type Source interface {
 	Gather(ctx context.Context, job bot.Job, known *project.Index, ignored func(path string) bool) (*project.Collection, []string, error)
 }
 
-// A Store keeps encoded indexes by repository; bot/store's Store is one.
+// A Store keeps encoded indexes by repository and branch; bot/store's Store is
+// one.
 type Store interface {
 	// Index returns an index, whole, or an error.
-	Index(ctx context.Context, repository int64) ([]byte, error)
-	PutIndex(ctx context.Context, repository int64, data []byte) error
+	Index(ctx context.Context, repository int64, branch string) ([]byte, error)
+	// IndexDigest tells whether Index would return something else than before.
+	IndexDigest(ctx context.Context, repository int64, branch string) (string, error)
+	// Indexed lists the branches with an index, the one written last first.
+	Indexed(ctx context.Context, repository int64) ([]string, error)
+	// PutIndex may forget indexes of other branches.
+	PutIndex(ctx context.Context, repository int64, branch string, data []byte) error
 	ForgetIndex(ctx context.Context, repository int64) error
 }
 
-// An Index satisfies bot.Index. All fields are needed.
+// An Index satisfies bot.Index. All fields are needed. It may be used by several
+// goroutines at once.
 type Index struct {
 	Source Source
 	Store  Store
@@ -60,6 +73,16 @@ type Index struct {
 	// Put queues a job.
 	Put func(ctx context.Context, job bot.Job) error
 	Log *slog.Logger
+
+	mu     sync.Mutex
+	opened []opened // the one that was used last is the last
+}
+
+// An opened is an index that is open.
+type opened struct {
+	repository     int64
+	branch, digest string
+	kept           *project.Kept
 }
 
 var _ bot.Index = (*Index)(nil)
@@ -72,7 +95,7 @@ var errOlder = errors.New("it is not of the base branch's newest commit")
 // files. If there is none, or none of the base branch's newest commit, it queues a
 // job that makes it.
 func (x *Index) Near(ctx context.Context, snapshot bot.Snapshot) (near []byte, missing string) {
-	kept, err := x.open(ctx, snapshot.Job.Repository)
+	kept, err := x.open(ctx, snapshot.Job.Repository, snapshot.BaseRef)
 	if err == nil && kept.Index.Revision != snapshot.Tip {
 		err = errOlder
 	}
@@ -99,24 +122,91 @@ func (x *Index) want(ctx context.Context, snapshot bot.Snapshot) {
 	}
 	err := x.Put(ctx, bot.Job{
 		V: bot.JobVersion, Installation: snapshot.Job.Installation, Repository: snapshot.Job.Repository, Owner: snapshot.Owner, Name: snapshot.Name,
-		Index: snapshot.Tip, Event: "index", Delivery: snapshot.Job.Delivery, Accepted: time.Now().UTC(),
+		Index: snapshot.Tip, Branch: snapshot.BaseRef, Event: "index", Delivery: snapshot.Job.Delivery, Accepted: time.Now().UTC(),
 	})
 	if err != nil { // the next review asks again
 		x.Log.Warn("queue an index", "pull", snapshot.Job.String(), "error", err)
 	}
 }
 
-// open reads a repository's index.
-func (x *Index) open(ctx context.Context, repository int64) (*project.Kept, error) {
-	data, err := x.Store.Index(ctx, repository)
+// open reads the index of a branch, unless it is open.
+func (x *Index) open(ctx context.Context, repository int64, branch string) (*project.Kept, error) {
+	digest, err := x.Store.IndexDigest(ctx, repository, branch)
 	if err != nil {
 		return nil, err
 	}
-	return project.Open(data)
+	if kept := x.use(repository, branch, digest); kept != nil {
+		return kept, nil
+	}
+	data, err := x.Store.Index(ctx, repository, branch)
+	if err != nil {
+		return nil, err
+	}
+	kept, err := project.Open(data)
+	if err == nil {
+		x.keep(opened{repository, branch, digest, kept})
+	}
+	return kept, err
 }
 
-// Forget removes a repository's index.
+// use returns an index that is open, nil if it is not. One that is out of date is
+// closed.
+func (x *Index) use(repository int64, branch, digest string) *project.Kept {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	i := slices.IndexFunc(x.opened, func(o opened) bool { return o.repository == repository && o.branch == branch })
+	if i < 0 {
+		return nil
+	}
+	o := x.opened[i]
+	x.opened = slices.Delete(x.opened, i, i+1)
+	if o.digest != digest {
+		return nil
+	}
+	x.opened = append(x.opened, o)
+	return o.kept
+}
+
+// keep leaves an index open, and closes those that were not used for the longest
+// time as far as the bounds ask for it.
+func (x *Index) keep(o opened) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.opened = append(x.opened, o)
+	size := 0
+	for i := len(x.opened) - 1; i >= 0; i-- {
+		size += x.opened[i].kept.Size()
+		if size > maxOpen || len(x.opened)-i > maxOpenCount {
+			x.opened = slices.Delete(x.opened, 0, i+1)
+			return
+		}
+	}
+}
+
+// nearest returns the index of a branch, else the one of the repository that was
+// written last, nil if there is none that can be read. own says that it is the
+// branch's.
+func (x *Index) nearest(ctx context.Context, repository int64, branch string) (kept *project.Kept, own bool) {
+	if kept, err := x.open(ctx, repository, branch); err == nil {
+		return kept, true
+	}
+	branches, err := x.Store.Indexed(ctx, repository)
+	if err != nil {
+		x.Log.Warn("look for an index of another branch", "repository", repository, "error", err)
+	}
+	for _, other := range branches {
+		if kept, err := x.open(ctx, repository, other); err == nil {
+			return kept, other == branch
+		}
+	}
+	return nil, false
+}
+
+// Forget removes a repository's indexes.
 func (x *Index) Forget(ctx context.Context, repository int64) error {
+	x.mu.Lock()
+	x.opened = slices.DeleteFunc(x.opened, func(o opened) bool { return o.repository == repository })
+	x.mu.Unlock()
 	return x.Store.ForgetIndex(ctx, repository)
 }
 
@@ -124,13 +214,11 @@ func (x *Index) Forget(ctx context.Context, repository int64) error {
 // It may be called again after an error.
 func (x *Index) Work(ctx context.Context, job bot.Job) (calls []string, err error) {
 	start := time.Now()
-	kept, err := x.open(ctx, job.Repository)
-	if err != nil {
-		if job.Event == bot.EventPush {
-			return nil, bot.Drop{Reason: "nobody asked for an index of the repository"}
-		}
-		kept = nil // there is none, or none that can be read
-	} else if kept.Index.Revision == job.Index {
+	kept, own := x.nearest(ctx, job.Repository, job.Branch)
+	switch {
+	case !own && job.Event == bot.EventPush:
+		return nil, bot.Drop{Reason: "nobody asked for an index of the branch"}
+	case own && kept.Index.Revision == job.Index:
 		return nil, nil
 	}
 	var known *project.Index
@@ -148,10 +236,10 @@ func (x *Index) Work(ctx context.Context, job bot.Job) (calls []string, err erro
 	if err := bot.CheckFence(ctx); err != nil {
 		return calls, err
 	}
-	if err := x.Store.PutIndex(ctx, job.Repository, data); err != nil {
+	if err := x.Store.PutIndex(ctx, job.Repository, job.Branch, data); err != nil {
 		return calls, err
 	}
-	x.Log.Info("indexed", "repository", job.Owner+"/"+job.Name, "revision", job.Index, "files", len(ix.Files), "left out", len(ix.Unread)+ix.Omitted,
+	x.Log.Info("indexed", "repository", job.Owner+"/"+job.Name, "branch", job.Branch, "revision", job.Index, "files", len(ix.Files), "left out", len(ix.Unread)+ix.Omitted,
 		"new", len(c.Texts), "bytes", len(data), "calls", len(calls), "took", time.Since(start).Round(time.Millisecond))
 	return calls, nil
 }

@@ -127,36 +127,6 @@ func Open(ctx context.Context, js jetstream.JetStream, o Options) (*Store, error
 	return s, nil
 }
 
-// Index returns what is kept of a repository, whole, or ErrNotFound.
-func (s *Store) Index(ctx context.Context, repository int64) ([]byte, error) {
-	data, err := s.indexes.GetBytes(ctx, strconv.FormatInt(repository, 10))
-	if errors.Is(err, jetstream.ErrObjectNotFound) {
-		err = ErrNotFound
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read the index of repository %d: %w", repository, err)
-	}
-	return data, nil
-}
-
-// PutIndex keeps the index of a repository for 30 days, in the place of an older
-// one. A reader sees the one or the other.
-func (s *Store) PutIndex(ctx context.Context, repository int64, data []byte) error {
-	if _, err := s.indexes.PutBytes(ctx, strconv.FormatInt(repository, 10), data); err != nil {
-		return fmt.Errorf("write the index of repository %d: %w", repository, err)
-	}
-	return nil
-}
-
-// ForgetIndex removes the index of a repository, if there is one.
-func (s *Store) ForgetIndex(ctx context.Context, repository int64) error {
-	err := s.indexes.Delete(ctx, strconv.FormatInt(repository, 10))
-	if err != nil && !errors.Is(err, jetstream.ErrObjectNotFound) {
-		return fmt.Errorf("forget the index of repository %d: %w", repository, err)
-	}
-	return nil
-}
-
 // Reopen makes again what an embedded server forgot that was started again in
 // this process: the leases, and everything if its store was damaged. Leases that
 // were held are lost, and their holders are told so.

@@ -191,7 +191,7 @@ func decode(event string, body []byte, self identity) ([]bot.Job, error) {
 		if p.Ref != "refs/heads/"+p.Repository.DefaultBranch || p.Deleted || !sha(p.After) {
 			return nil, nil
 		}
-		job.Event, job.Index = bot.EventPush, p.After
+		job.Event, job.Index, job.Branch = bot.EventPush, p.After, p.Repository.DefaultBranch
 		return []bot.Job{job}, nil
 	case mergeEvent:
 		if p.MergeGroup == nil || !sha(p.MergeGroup.HeadSHA) {

@@ -120,7 +120,7 @@ func TestServeIndex(t *testing.T) {
 		})
 	}
 	revision := func() string {
-		data, err := a.state.Index(t.Context(), w.named().Repository)
+		data, err := a.state.Index(t.Context(), w.named().Repository, "main")
 		if err != nil {
 			return ""
 		}
@@ -148,7 +148,7 @@ func TestServeIndex(t *testing.T) {
 		t.Errorf("the check run does not say that there is no index:\n%s", s)
 	}
 	indexed("the index")
-	data, err := a.state.Index(t.Context(), w.named().Repository)
+	data, err := a.state.Index(t.Context(), w.named().Repository, "main")
 	w.check(err)
 	ix, err := project.Decode(data)
 	w.check(err)
@@ -174,7 +174,7 @@ func TestServeIndex(t *testing.T) {
 	}
 
 	// A look without the index takes back nothing that rests on it.
-	w.check(a.state.PutIndex(t.Context(), w.named().Repository, data[:len(data)/2]))
+	w.check(a.state.PutIndex(t.Context(), w.named().Repository, "main", data[:len(data)/2]))
 	push("# The model once more.\n" + indexedModel)
 	if p := next("without the index again"); len(p.Threads) > 0 || len(w.pull(n).Threads) != 1 {
 		t.Errorf("without the index the comment is changed: %+v", p.Threads)
@@ -197,7 +197,7 @@ func TestServeIndex(t *testing.T) {
 	// What is damaged, or of another commit, says nothing and is made again.
 	for what, stored := range map[string][]byte{"a damaged index": data[:len(data)/2], "an older index": data} {
 		was := revision()
-		w.check(a.state.PutIndex(t.Context(), w.named().Repository, stored))
+		w.check(a.state.PutIndex(t.Context(), w.named().Repository, "main", stored))
 		push("# With " + what + ".\n" + indexedModel)
 		if p := next(what); len(p.Comments) > 0 || len(p.Threads) > 0 {
 			t.Errorf("with %s: %+v", what, p.Comments)
@@ -210,9 +210,75 @@ func TestServeIndex(t *testing.T) {
 
 	w.sim.Uninstall(w.named().Installation)
 	eventually(t, "the index goes", func() bool {
-		_, err := a.state.Index(t.Context(), w.named().Repository)
+		_, err := a.state.Index(t.Context(), w.named().Repository, "main")
 		return errors.Is(err, store.ErrNotFound)
 	})
+}
+
+// TestServeIndexOfTwoBranches reviews pull requests to two branches in turn: each
+// branch has an index of its own. The second is read as a difference from the
+// first, and from then on neither is read again.
+func TestServeIndexOfTwoBranches(t *testing.T) {
+	w, _ := indexedWorld(t)
+	config := w.config()
+	config.Index, config.Analyse = true, analyse
+	reviewed := make(chan bot.Posted, 10)
+	config.Reviewed = func(_ bot.Job, p bot.Posted) { reviewed <- p }
+	a, _ := startApp(t, config)
+	w.sim.SetWebhook(w.app.ID, "http://"+a.Addr().String()+"/webhook", testSecret)
+	// On the other branch nothing is cast to bfloat16.
+	plain := strings.ReplaceAll(indexedRun, ".to(torch.bfloat16)", "")
+	w.commit(githubsim.CommitOptions{Branch: "release", Files: map[string]string{"run.py": plain}})
+	push := func(branch, from, text string) {
+		w.commit(githubsim.CommitOptions{Branch: branch, From: from, Author: "mona", Files: map[string]string{"model.py": text}})
+	}
+	comments := func(what string, want int, ready bool, n int) {
+		t.Helper()
+		select {
+		case p := <-reviewed:
+			if len(p.Comments) != want {
+				t.Errorf("%s: %d comments, want %d", what, len(p.Comments), want)
+			}
+		case <-time.After(serveLimit):
+			t.Fatalf("%s: no review", what)
+		}
+		runs := w.pull(n).CheckRuns
+		if s := runs[len(runs)-1].Summary; strings.Contains(s, "not ready") == ready {
+			t.Errorf("%s: the check run says\n%s", what, s)
+		}
+	}
+	open := func(base, head string) int {
+		push(head, base, indexedModel)
+		n, err := w.sim.OpenPull(t.Context(), "octo", "lift", githubsim.OpenPullOptions{Title: "Lift", Base: base, Head: head, Author: "mona"})
+		w.check(err)
+		return n
+	}
+	stored := func(branch string) {
+		t.Helper()
+		eventually(t, "the index of "+branch, func() bool {
+			_, err := a.state.Index(t.Context(), w.named().Repository, branch)
+			return err == nil
+		})
+	}
+	first := open("main", "one")
+	comments("main, no index", 0, false, first)
+	stored("main")
+	second := open("release", "two")
+	comments("release, no index", 0, false, second)
+	stored("release")
+	if tar, tree, blobs := w.calls(tarballRoute), w.calls(treeRoute), w.calls(blobRoute); tar != 1 || tree != 1 || blobs != 1 {
+		t.Errorf("two branches took %d archives, %d trees and %d blobs", tar, tree, blobs)
+	}
+	w.sim.ResetCalls()
+	for i, text := range []string{"# Once.\n" + indexedModel, "# Twice.\n" + indexedModel} {
+		push("one", "", text)
+		comments("main", 1-i, true, first) // a comment is made once
+		push("two", "", text)
+		comments("release", 0, true, second)
+	}
+	if tar, tree := w.calls(tarballRoute), w.calls(treeRoute); tar != 0 || tree != 0 {
+		t.Errorf("reviews of two branches in turn took %d archives and %d trees", tar, tree)
+	}
 }
 
 // eventually waits for what happens after GitHub's part in it.
@@ -261,7 +327,7 @@ func TestServeIndexTrouble(t *testing.T) {
 	n := w.open()
 	w.until("the review", w.completed(n))
 	eventually(t, "the index", func() bool {
-		_, err := a.state.Index(t.Context(), w.named().Repository)
+		_, err := a.state.Index(t.Context(), w.named().Repository, "main")
 		return err == nil
 	})
 	if step.Load() != 2 {

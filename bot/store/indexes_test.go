@@ -1,0 +1,58 @@
+package store_test
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+
+	"github.com/dtypebot/dtypebot/bot/store"
+)
+
+// TestIndexes keeps the indexes of the branches that were written last, and
+// forgets all of a repository and none of another.
+func TestIndexes(t *testing.T) {
+	s := open(t, start(t, t.TempDir(), true))
+	ctx := t.Context()
+	check := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	check(s.PutIndex(ctx, 2, "main", []byte("another")))
+	for i := range 5 {
+		check(s.PutIndex(ctx, 1, fmt.Sprintf("release/%d *>.", i), []byte{byte(i)}))
+	}
+	check(s.PutIndex(ctx, 1, "release/3 *>.", []byte("newer")))
+	branches, err := s.Indexed(ctx, 1)
+	check(err)
+	if want := []string{"release/3 *>.", "release/4 *>.", "release/2 *>.", "release/1 *>."}; !slices.Equal(branches, want) {
+		t.Errorf("indexed %q, want %q", branches, want)
+	}
+	if _, err := s.Index(ctx, 1, "release/0 *>."); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("the oldest: %v, want ErrNotFound", err)
+	}
+	data, err := s.Index(ctx, 1, "release/3 *>.")
+	check(err)
+	if string(data) != "newer" {
+		t.Errorf("read %q", data)
+	}
+	before, err := s.IndexDigest(ctx, 1, "release/3 *>.")
+	check(err)
+	check(s.PutIndex(ctx, 1, "release/3 *>.", []byte("newest")))
+	if after, err := s.IndexDigest(ctx, 1, "release/3 *>."); err != nil || after == before {
+		t.Errorf("digest %q, %v after %q", after, err, before)
+	}
+	check(s.ForgetIndex(ctx, 1))
+	check(s.ForgetIndex(ctx, 1))
+	if branches, err := s.Indexed(ctx, 1); err != nil || len(branches) > 0 {
+		t.Errorf("forgotten, and still %q, %v", branches, err)
+	}
+	if _, err := s.IndexDigest(ctx, 1, "release/3 *>."); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("forgotten: %v, want ErrNotFound", err)
+	}
+	if data, err := s.Index(ctx, 2, "main"); err != nil || string(data) != "another" {
+		t.Errorf("another repository's: %q, %v", data, err)
+	}
+}
