@@ -182,6 +182,9 @@ func unread(ix *project.Index) []Note {
 	if ix.Incomplete != "" {
 		out = append(out, Note{Path: ".", Text: "the repository was not read to its end for what it says of the change: " + ix.Incomplete})
 	}
+	for _, f := range ix.Faults() {
+		out = append(out, Note{Path: f.Path, Text: "not read for the PyTorch that it asks for: " + f.Reason})
+	}
 	for i, u := range ix.Unread {
 		if i == maxUnread {
 			return append(out, Note{Path: u.Path, Text: fmt.Sprintf("… and %d more files were not read for what they say of the change", len(ix.Unread)+ix.Omitted-i)})

@@ -44,8 +44,8 @@ func (c *Collection) Wants(p string, size int64) bool {
 	if hidden(p) {
 		return false
 	}
-	if configuration(p) {
-		return size <= maxSetting && len(c.ix.Configs) < maxConfigs
+	if configuration(p) && size <= maxSetting && len(c.ix.Configs) < maxConfigs {
+		return true
 	}
 	if path.Ext(p) != ".py" || c.ignored(p) {
 		return false
@@ -70,9 +70,11 @@ func (c *Collection) Leave(p, reason string) {
 
 // Add takes a file that Wants wants.
 func (c *Collection) Add(p, text string) {
-	switch {
-	case configuration(p):
+	if configuration(p) && len(text) <= maxSetting {
 		c.config(p, text)
+	}
+	switch {
+	case path.Ext(p) != ".py" || c.ignored(p):
 	case len(text) > MaxFile:
 		c.Leave(p, "over 1 MiB")
 	default:
@@ -86,11 +88,14 @@ func (c *Collection) Add(p, text string) {
 // reports whether it does.
 func (c *Collection) Keep(p, hash string, size int64, from *Index) bool {
 	if configuration(p) {
-		if k, ok := from.Configs[p]; ok && k.Blob == hash {
-			c.ix.Configs[p] = k
+		k, ok := from.Configs[p]
+		if !ok || k.Blob != hash {
+			return false
+		}
+		c.ix.Configs[p] = k
+		if path.Ext(p) != ".py" || c.ignored(p) {
 			return true
 		}
-		return false
 	}
 	o, ok := from.Outlines[hash]
 	if ok {

@@ -19,7 +19,7 @@ import (
 // Version is the version of what an encoded Index holds. A change of what a
 // Module says, of the evaluator included, is a new version: old indexes are
 // built again.
-const Version = 2
+const Version = 3
 
 // An Index is what is known of the Python files of one revision. It is a value:
 // whoever changes it makes a new one.

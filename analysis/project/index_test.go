@@ -60,12 +60,27 @@ func TestSettings(t *testing.T) {
 
 func TestRequirement(t *testing.T) {
 	for _, tc := range []struct{ path, text, want, major string }{
-		{"pyproject.toml", "dependencies = [\"numpy\", \"torch>=2.1\"]\n", ">=2.1", "2"},
-		{"pyproject.toml", "dependencies = [\n  'torch == 1.13.*',\n]\n", "== 1.13.*", "1"},
+		{"pyproject.toml", "[project]\ndependencies = [\"numpy\", \"torch>=2.1\"]\n", ">=2.1", "2"},
+		{"pyproject.toml", "[project]\ndependencies = [\n  'torch == 1.13.*',\n]\n", "== 1.13.*", "1"},
+		{"pyproject.toml", "[tool.other]\ndependencies = ['torch>=2']\n", "", ""},
+		{"pyproject.toml", "[project]\ndependencies = 'torch>=2'\n", "", ""},
+		{"pyproject.toml", "[tool.poetry.dependencies]\ntorch = [{version = \"^2.0\", markers = \"a\"}, {version = \"^2.0\"}]\n", "^2.0", "2"},
+		{"pyproject.toml", "[tool.poetry.dependencies]\ntorch = [{version = \"^1.13\"}, {version = \"^2.0\"}]\n", "", ""},
 		{"pyproject.toml", "[tool.poetry.dependencies]\ntorch = \"^2.0\"\n", "^2.0", "2"},
-		{"pyproject.toml", "torch = {version = \"~2.3\", source = \"cpu\"}\n", "~2.3", "2"},
-		{"pyproject.toml", "dependencies = [\"torchvision>=0.15\"]\n", "", ""},
-		{"setup.cfg", "install_requires =\n    numpy\n    torch>=1.8,<2.0\n", ">=1.8,<2.0", "1"},
+		{"pyproject.toml", "[tool.poetry.dependencies]\ntorch = {version = \"~2.3\", source = \"cpu\"}\n", "~2.3", "2"},
+		{"pyproject.toml", "[project]\ndependencies = [\"torchvision>=0.15\"]\n", "", ""},
+		{"setup.cfg", "[options]\ninstall_requires =\n    numpy\n    # torch>=3\n    torch>=1.8,<2.0\n", ">=1.8,<2.0", "1"},
+		{"setup.cfg", "[options.extras_require]\ninstall_requires =\n    torch>=2\n[options]\nzip_safe = no\n", "", ""},
+		{"setup.py", "from setuptools import setup\nsetup(name='a', install_requires=['numpy', 'torch>=2.0'])\n", ">=2.0", "2"},
+		{"setup.py", "import setuptools\nneeds = ('torch (>=1.9,<2)',)\nsetuptools.setup(install_requires=needs)\n", ">=1.9,<2", "1"},
+		{"setup.py", "needs = ['torch>=2']\nneeds = open('r').read()\nsetup(install_requires=needs)\n", "", ""},
+		{"setup.py", "setup(install_requires=[f'torch>={v}'], extras_require={'a': ['torch>=2']})\n", "", ""},
+		{"environment.yml", "dependencies:\n  - python=3.10\n  - pytorch::pytorch=2.1=py3.10_cuda\n  - pytorch-cuda=12.1\n", "=2.1", "2"},
+		{"environment.yml", "dependencies:\n  - pip:\n      - torchvision==0.14\n      - torch==1.13.1\n", "==1.13.1", "1"},
+		{"environment.yaml", "dependencies:\n  - 'pytorch >=1.8,<2' # old\n", ">=1.8,<2", "1"},
+		{"environment.yml", "dependencies:\n  - pytorch 2.1.*\n", "2.1.*", "2"},
+		{"requirements.txt", "torch==2.1.0 --hash=sha256:aa \\\n", "==2.1.0", "2"},
+		{"requirements.txt", "torch[opt-einsum]>=2\n", ">=2", "2"},
 		{"requirements.txt", "# torch==2.0\ntorchvision==0.14\ntorch==1.13.1+cu117 # old\n", "==1.13.1+cu117", "1"},
 		{"requirements.txt", "torch>=1.10\n", ">=1.10", ""},
 		{"requirements-gpu.txt", "torch~=2.1; python_version > '3.8'\n", "~=2.1", "2"},
@@ -79,9 +94,31 @@ func TestRequirement(t *testing.T) {
 			t.Errorf("%s %q: %q in %q, of major version %q; want %q, %q", tc.path, tc.text, got, in, project.Major(got), tc.want, tc.major)
 		}
 	}
-	_, ix := gather(map[string]string{"requirements.txt": "torch==1.13\n", "pyproject.toml": "d = ['torch>=2']\n"})
+	_, ix := gather(map[string]string{"requirements.txt": "torch==1.13\n", "pyproject.toml": "[project]\ndependencies = ['torch>=2']\n"})
 	if got, in := ix.Torch(); in != "pyproject.toml" || got != ">=2" {
 		t.Errorf("the package's own requirement does not go first: %q in %q", got, in)
+	}
+}
+
+// TestRequirementFaults says nothing of a file that cannot be read, and why.
+func TestRequirementFaults(t *testing.T) {
+	_, ix := gather(map[string]string{
+		"pyproject.toml": "[project]\ndependencies = ['torch>=2'\nname =\n", "setup.py": "setup(install_requires=['torch>=2'\n", "setup.cfg": "\x00[[[\n= torch\n",
+		"environment.yml": "- {torch\n\t- pytorch=", "requirements.txt": "torch>=2.1\n",
+	})
+	if got, in := ix.Torch(); in != "requirements.txt" || got != ">=2.1" {
+		t.Errorf("%q in %q", got, in)
+	}
+	var faults []string
+	for _, f := range ix.Faults() {
+		faults = append(faults, f.Path+": "+f.Reason)
+	}
+	want := []string{"pyproject.toml: line 3 is no TOML that can be read", "setup.py: line 1 is no Python that can be read"}
+	if diff := cmp.Diff(want, faults); diff != "" {
+		t.Errorf("-want +got\n%s", diff)
+	}
+	if ix.Files["setup.py"] == "" {
+		t.Error("setup.py is no Python file of the index any more")
 	}
 }
 

@@ -23,6 +23,7 @@ type Config struct {
 	Blob  string `json:"blob"`
 	Half  []Sign `json:"half,omitempty"`
 	Torch string `json:"torch,omitempty"` // what it asks of PyTorch, like ">=2.1"
+	Fault string `json:"fault,omitempty"` // why that could not be read
 }
 
 // config takes a configuration.
@@ -32,7 +33,10 @@ func (c *Collection) config(p, text string) {
 		k.Half = settings(text)
 	}
 	if requires(p) {
-		k.Torch = Requirement(p, text)
+		var err error
+		if k.Torch, err = Requirement(p, text); err != nil {
+			k.Fault = err.Error()
+		}
 	}
 	c.ix.Configs[p] = k
 }
