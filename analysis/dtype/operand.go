@@ -87,6 +87,8 @@ func over(strong, weak Type) Type {
 				// An open root may well be floating already; code that
 				// multiplies it with a float treats it so.
 				out = append(out, Type{[]alt{s}})
+			case s.category() == CatFloat && s.exactOnly() && w.exactOnly():
+				out = append(out, Exact(combine(s.exact, w.exact)))
 			default:
 				out = append(out, Type{[]alt{promoteAlt(s, w)}})
 			}

@@ -434,6 +434,9 @@ func promoteAlt(a, b alt) alt {
 		return alt{unknown: true}
 	}
 	ca, cb := a.category(), b.category()
+	if ca != cb && ca >= CatFloat && cb >= CatFloat && a.exactOnly() && b.exactOnly() { // a complex number as wide as the float
+		return alt{exact: Promote(a.exact, b.exact)}
+	}
 	if ca < cb && !a.open() {
 		return b
 	}

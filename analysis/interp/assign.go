@@ -84,9 +84,14 @@ func (e *evaluator) bind(t python.Expr, v *Value, s python.Stmt) {
 		if v.Kind == KindOpen && v.root != nil && strings.HasSuffix(v.root.Name, ")") {
 			v.root.Name = t.ID // the result of an unknown call takes the name that it gets
 		}
+		v.aliased = v.aliased || v.bound
+		v.bound = true
 		e.set(t.ID, v)
 		e.record(t, t.ID, v, s)
 	case *python.Attribute:
+		if e.setSpecial(t, v, s) {
+			return
+		}
 		if path, ok := dotted(t); ok {
 			e.forgetPaths(path)
 			e.frame.vars.set(path, v)

@@ -73,6 +73,41 @@ func (e *evaluator) autocastRegion(x python.Expr) (Autocast, bool) {
 	return a, true
 }
 
+// storedRegion is the autocast region of a context that was made before: the one
+// of the call that made it, or one that is perhaps on where several did, or where a
+// function of this file gives it.
+func (e *evaluator) storedRegion(x python.Expr, v *Value) (Autocast, bool) {
+	var found []Autocast
+	var walk func(v *Value, depth int)
+	walk = func(v *Value, depth int) {
+		if v == nil || depth > 4 {
+			return
+		}
+		if c, ok := v.At.(*python.Call); ok && c != x {
+			if a, ok := e.autocastRegion(c); ok {
+				found = append(found, a)
+				return
+			}
+		}
+		for _, f := range v.From {
+			walk(f, depth+1)
+		}
+	}
+	switch v.Kind {
+	case KindOpen, KindTensor, KindUnknown:
+		walk(v, 0)
+	}
+	if len(found) == 0 {
+		return Autocast{}, false
+	}
+	a := found[0]
+	if _, named := x.(*python.Name); !named || len(found) > 1 || v.Kind != KindOpen {
+		a.State, a.DType = AutocastMaybe, dtype.Unknown
+	}
+	a.At = x
+	return a, true
+}
+
 func enabledState(v *Value) AutocastState {
 	switch {
 	case v.Known && v.Text == "True":

@@ -76,15 +76,20 @@ func (e *evaluator) called(x *python.Call, fn *Value, a *args) *Value {
 	case KindMethod:
 		return e.methodCall(x, fn, a)
 	case KindFunction:
+		if fn.Func.Class != nil && fn.Func.wrapped {
+			return e.open(x, e.file.Text(x.Pos()))
+		}
 		if fn.Func.static || fn.Func.Class == nil || fn.Recv == nil {
 			return e.userCall(x, fn.Func, nil, a)
 		}
 		return e.userCall(x, fn.Func, fn.Recv, a)
+	case KindPartial:
+		return e.applied(x, fn, a)
 	case KindClass:
 		return e.construct(x, fn.Class, a)
 	case KindInstance:
 		for _, name := range []string{"forward", "__call__"} {
-			if m := fn.Class.method(name); m != nil && (fn.DType.Empty() || fn.fresh && closed(fn.DType)) {
+			if m := fn.Class.method(name); m != nil && !m.wrapped && (fn.DType.Empty() || fn.fresh && closed(fn.DType)) {
 				return e.userCall(x, m, fn, a)
 			}
 		}
@@ -104,7 +109,16 @@ func (e *evaluator) called(x *python.Call, fn *Value, a *args) *Value {
 // construct is Class(...): an instance.
 func (e *evaluator) construct(x *python.Call, c *Class, a *args) *Value {
 	e.ensure(c)
-	return &Value{Kind: KindInstance, Class: c, At: x, fresh: true}
+	v := &Value{Kind: KindInstance, Class: c, At: x, fresh: true}
+	if init := c.method("__init__"); init != nil && !init.wrapped {
+		e.sideEffects(init, v, a)
+		if made, ok := e.inline(init, v, a); ok {
+			v.Fields = made.left
+		}
+	} else if init == nil {
+		v.Fields = c.recorded(a)
+	}
+	return v
 }
 
 // maxCallDepth bounds the evaluation of callees from callers: what lies deeper
@@ -120,6 +134,10 @@ func (e *evaluator) userCall(x *python.Call, fn *Function, recv *Value, a *args)
 	e.callDepth++
 	ok := e.summary(fn)
 	e.callDepth--
+	e.sideEffects(fn, recv, a)
+	if fn.unsettled {
+		return e.open(x, e.file.Text(x.Pos()))
+	}
 	if !ok || fn.Return == nil || isGenerator(fn.Def) || fn.Def.Async {
 		return e.open(x, e.file.Text(x.Pos()))
 	}
@@ -131,17 +149,18 @@ func (e *evaluator) userCall(x *python.Call, fn *Function, recv *Value, a *args)
 			e.judge(x, r)
 		}
 	}
-	if recv != nil && recv.fresh && !recv.DType.Empty() {
+	if recv != nil && (recv.fresh && !recv.DType.Empty() || recv.Kind == KindInstance && fn.Class != nil && recv.Class.overrides(fn.Class)) {
 		if known && exact.ret != nil {
 			return exact.ret
 		}
-		return e.open(x, e.file.Text(x.Pos())) // the summary is of another dtype
+		return e.open(x, e.file.Text(x.Pos())) // the summary is of another dtype or class
 	}
 	bound, exprs := map[*dtype.Root]*Value{}, map[*dtype.Root]python.Expr{}
 	params := fn.Params
 	defs := fn.Def.Params
+	skipped := 0
 	if recv != nil && !fn.static && len(params) > 0 {
-		params, defs = params[1:], defs[1:]
+		params, defs, skipped = params[1:], defs[1:], 1
 	}
 	i := 0
 	for k, p := range params {
@@ -172,10 +191,7 @@ func (e *evaluator) userCall(x *python.Call, fn *Function, recv *Value, a *args)
 				i++
 			}
 			if v == nil && d.Default != nil && !a.star {
-				v = &Value{Kind: KindNone}
-				if l, ok := d.Default.(*python.Lit); ok && l.Kind != "none" {
-					v = unknown()
-				}
+				v = e.byDefault(fn, k+skipped)
 			}
 		}
 		if v == nil {
@@ -322,6 +338,8 @@ func (e *evaluator) summary(fn *Function) bool {
 		return true
 	}
 	fn.state = 1
+	e.active = append(e.active, fn)
+	defer func() { e.active = e.active[:len(e.active)-1] }()
 	if fn.Class != nil && fn.Name != "__init__" {
 		e.ensure(fn.Class)
 		if fn.state == 2 {

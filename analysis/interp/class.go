@@ -43,6 +43,7 @@ func (e *evaluator) classDef(s *python.ClassDef) {
 		case *python.FuncDef:
 			fn := e.funcDef(b, c)
 			if _, twice := c.Methods[b.Name]; twice && isSetter(e.file, b) {
+				assignedAttrs(b, c.Set)
 				continue
 			}
 			c.Methods[b.Name] = fn
@@ -51,6 +52,10 @@ func (e *evaluator) classDef(s *python.ClassDef) {
 			}
 		case *python.Assign:
 			e.statement(b)
+			if n, ok := b.Targets[0].(*python.Name); ok && b.Annotation != nil && c.isRecord(e.file) {
+				c.record = append(c.record, n.ID)
+				c.Set[n.ID] = true
+			}
 			for _, t := range b.Targets {
 				if n, ok := t.(*python.Name); ok {
 					if v, ok := e.frame.vars.get(n.ID); ok && b.Value != nil {
@@ -70,6 +75,23 @@ func (e *evaluator) classDef(s *python.ClassDef) {
 			}
 		}
 	}
+}
+
+// isRecord reports whether the annotated names of a class are what its instances
+// are made from: a dataclass, an attrs class, a NamedTuple or a pydantic model.
+func (c *Class) isRecord(f *python.File) bool {
+	for _, d := range c.Def.Decorators {
+		text, _, _ := strings.Cut(f.Text(d.Pos()), "(")
+		if name := baseName(text); name == "dataclass" || name == "define" || name == "frozen" || name == "attrs" || text == "attr.s" {
+			return true
+		}
+	}
+	for _, b := range c.Bases {
+		if name := baseName(b.Name); name == "NamedTuple" || name == "BaseModel" || name == "BaseSettings" {
+			return true
+		}
+	}
+	return false
 }
 
 func isSetter(f *python.File, d *python.FuncDef) bool {
@@ -194,16 +216,8 @@ func (c *Class) follow(e *evaluator, name string, v *Value) *Value {
 		f := *v
 		f.fresh = false
 		return &f
-	case v.Kind == KindSequence && c.Module: // the modules of a list, all of one dtype
-		f := *v
-		f.Elems = make([]*Value, len(v.Elems))
-		for i, el := range v.Elems {
-			f.Elems[i] = c.followElement(e, name, el)
-		}
-		if v.Elem != nil {
-			f.Elem = c.followElement(e, name, v.Elem)
-		}
-		return &f
+	case c.Module && (v.Kind == KindSequence || v.Kind == KindDict && v.holds()): // the modules of a list, all of one dtype
+		return v.each(func(el *Value) *Value { return c.followElement(e, name, el) })
 	case v.Kind == KindModule, v.Kind == KindTensor && v.Op == "torch.nn.Parameter", v.Kind == KindTensor && v.Op == "register_buffer":
 	default:
 		return v

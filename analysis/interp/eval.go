@@ -15,9 +15,12 @@ type frame struct {
 	vars   *vars
 	parent *frame
 	scope  *Scope
-	// globals are the names that a global or nonlocal statement names.
+	// globals are the names that a global or nonlocal statement names; true
+	// for nonlocal.
 	globals map[string]bool
-	dead    bool
+	// captured are the functions that read a name of this frame from inside.
+	captured map[string]map[*Function]bool
+	dead     bool
 	// breaks and continues collect the states that leave the loop body.
 	breaks, continues []*vars
 	inLoop            bool
@@ -44,8 +47,10 @@ type evaluator struct {
 	deflt     dtype.Type // what torch.get_default_dtype() gives here
 	defaults  defaults
 	pending   []*Function
+	active    []*Function // being evaluated, the innermost last
 	funcs     map[*python.FuncDef]*Function
 	lambdas   map[*python.Lambda]*Function
+	unwritten map[python.Expr]*python.Call
 	globals   map[string]*Value // names that the file does not bind
 	raises    map[python.Node]*Raise
 	stop      bool         // Options.Stop
@@ -71,7 +76,7 @@ func Eval(tree *python.File, opts Options) *Facts {
 	}
 	e := &evaluator{
 		file: tree, facts: &Facts{Tree: tree, Values: map[python.Expr]*Value{}}, ops: map[python.Node]*Op{}, roots: map[python.Node]*dtype.Root{},
-		assigned: map[python.Node]map[string]int{}, funcs: map[*python.FuncDef]*Function{}, lambdas: map[*python.Lambda]*Function{}, globals: map[string]*Value{}, steps: steps, deflt: dtype.Default,
+		assigned: map[python.Node]map[string]int{}, funcs: map[*python.FuncDef]*Function{}, lambdas: map[*python.Lambda]*Function{}, unwritten: map[python.Expr]*python.Call{}, globals: map[string]*Value{}, steps: steps, deflt: dtype.Default,
 		raises: map[python.Node]*Raise{}, stop: opts.Stop, torch: torch.At(opts.Torch), outward: newOutward(), imported: opts.Imported,
 	}
 	if opts.Uses {
@@ -185,7 +190,8 @@ func (e *evaluator) statement(s python.Stmt) {
 	case *python.With:
 		e.withStmt(s)
 	case *python.Try:
-		before := e.frame.vars.clone()
+		before, returned := e.frame.vars.clone(), e.frame.ret
+		e.frame.ret = nil
 		e.block(s.Body)
 		if !e.frame.dead {
 			e.block(s.Else)
@@ -209,9 +215,13 @@ func (e *evaluator) statement(s python.Stmt) {
 			}
 		}
 		e.resume(ends, before)
-		wasDead := e.frame.dead
-		e.frame.dead = false
+		wasDead, inside := e.frame.dead, e.frame.ret
+		e.frame.dead, e.frame.ret = false, nil
 		e.block(s.Finally)
+		if !e.frame.dead { // what leaves a finally block takes the place of what left the try
+			e.frame.ret = joinReturns(inside, e.frame.ret)
+		}
+		e.frame.ret = joinReturns(returned, e.frame.ret)
 		e.frame.dead = e.frame.dead || wasDead
 	case *python.Match:
 		e.expr(s.Subject)
@@ -248,11 +258,14 @@ func (e *evaluator) statement(s python.Stmt) {
 			}
 		}
 	case *python.Global:
+		if e.frame == e.module {
+			return
+		}
 		if e.frame.globals == nil {
 			e.frame.globals = map[string]bool{}
 		}
 		for _, n := range s.Names {
-			e.frame.globals[n] = true
+			e.frame.globals[n] = s.Nonlocal
 		}
 	case *python.Branch:
 		switch s.Kind {
@@ -270,6 +283,15 @@ func (e *evaluator) statement(s python.Stmt) {
 	case *python.BadStmt:
 		e.forgetAll(s)
 	}
+}
+
+// joinReturns joins what two parts of a function return, of which each may return
+// nothing.
+func joinReturns(a, b *Value) *Value {
+	if a == nil && b == nil {
+		return nil
+	}
+	return joinValues(a, b)
 }
 
 // forgetAll makes every name that a statement that was not understood may
@@ -390,20 +412,38 @@ func (e *evaluator) withStmt(s *python.With) {
 		if t, ok := e.defaultContext(item.Context); ok {
 			e.deflt = t
 		}
-		if a, ok := e.autocastRegion(item.Context); ok {
+		a, ok := e.autocastRegion(item.Context)
+		if !ok {
+			a, ok = e.storedRegion(item.Context, v)
+		}
+		if ok {
 			e.autocast = append(e.autocast, a)
 			e.frame.scope.Half = append(e.frame.scope.Half, item.Context)
 			pushed++
 		}
 		if item.As != nil {
-			if v.Kind == KindOpen || v.Kind == KindLibrary {
-				v = unknown()
-			}
-			e.bind(item.As, v, s)
+			e.bind(item.As, e.entered(item.Context, v), s)
 		}
 	}
 	e.block(s.Body)
 	e.autocast = e.autocast[:len(e.autocast)-pushed]
+}
+
+// entered is what a with statement binds: what __enter__ of a class of this file
+// gives. Of other contexts nothing is known.
+func (e *evaluator) entered(x python.Expr, v *Value) *Value {
+	if v.Kind != KindInstance {
+		if v.Kind == KindOpen || v.Kind == KindLibrary {
+			return unknown()
+		}
+		return v
+	}
+	enter := v.Class.method("__enter__")
+	if enter == nil || enter.wrapped {
+		return unknown()
+	}
+	c := e.callOf(x)
+	return e.userCall(c, enter, v, &args{call: c, names: map[string]int{}})
 }
 
 // region returns the innermost autocast region.
@@ -418,6 +458,9 @@ func (e *evaluator) region() Autocast {
 func (e *evaluator) get(key string) (*Value, bool) {
 	for f := e.frame; f != nil; f = f.parent {
 		if v, ok := f.vars.get(key); ok {
+			if f != e.frame {
+				e.captures(f, key, v)
+			}
 			return v, true
 		}
 	}
@@ -426,11 +469,12 @@ func (e *evaluator) get(key string) (*Value, bool) {
 
 func (e *evaluator) set(name string, v *Value) {
 	f := e.frame
-	if f.globals[name] {
-		e.module.vars.set(name, unknown())
+	if nonlocal, ok := f.globals[name]; ok {
+		e.setOuter(name, nonlocal)
 		return
 	}
 	e.forgetPaths(name)
+	e.rebound(f, name, v)
 	f.vars.set(name, v)
 }
 
@@ -500,8 +544,9 @@ func (e *evaluator) rootAt(n python.Node, name string, class dtype.RootClass) *d
 
 func (e *evaluator) funcDef(s *python.FuncDef, c *Class) *Function {
 	if fn, ok := e.funcs[s]; ok { // a loop comes by again
+		e.defaultsOf(fn, s.Params)
 		if c == nil {
-			e.set(s.Name, &Value{Kind: KindFunction, Func: fn, Name: fn.Scope.Name})
+			e.set(s.Name, e.decorated(&Value{Kind: KindFunction, Func: fn, Name: fn.Scope.Name}, s.Decorators))
 		}
 		return fn
 	}
@@ -527,14 +572,10 @@ func (e *evaluator) funcDef(s *python.FuncDef, c *Class) *Function {
 		case text == "property" || strings.HasSuffix(text, "cached_property"):
 			fn.prop = true
 		}
-		e.expr(d)
 	}
-	for _, p := range s.Params {
-		if p.Default != nil {
-			e.expr(p.Default)
-		}
-	}
-	v := &Value{Kind: KindFunction, Func: fn, Name: name}
+	e.defaultsOf(fn, s.Params)
+	v := e.decorated(&Value{Kind: KindFunction, Func: fn, Name: name}, s.Decorators)
+	fn.wrapped = v.Func != fn
 	if c == nil {
 		e.set(s.Name, v)
 	}

@@ -341,6 +341,8 @@ func (e *evaluator) attribute(x *python.Attribute) *Value {
 				break
 			}
 			return recv.derived(x, HowKeep, "."+x.Sel, recv)
+		case recv.Kind == KindTensor && (x.Sel == "real" || x.Sel == "imag"):
+			return e.cast(x, recv, componentOf(recv.DType), "."+x.Sel)
 		case recv.Kind == KindTensor && (recv.symbol() == nil || isTensorMethod(x.Sel)): // a model was cast as well
 			return &Value{Kind: KindMethod, Recv: recv, Name: x.Sel, At: x}
 		}
@@ -385,15 +387,64 @@ func (e *evaluator) attribute(x *python.Attribute) *Value {
 		}
 		return e.attributeOfUnknown(x, path, isPath)
 	case KindDType:
-		if x.Sel == "is_floating_point" {
-			return &Value{Kind: KindMethod, Recv: recv, Name: x.Sel}
+		if x.Sel == "is_floating_point" || x.Sel == "is_complex" || x.Sel == "is_signed" {
+			return e.pyBool()
 		}
-	case KindSequence, KindDict, KindString, KindNumber:
+	case KindSequence:
+		if v := recv.field(x.Sel); v != nil {
+			return v
+		}
+		return &Value{Kind: KindMethod, Recv: recv, Name: x.Sel, At: x}
+	case KindDict, KindString, KindNumber:
 		return &Value{Kind: KindMethod, Recv: recv, Name: x.Sel, At: x}
 	case KindUnknown:
 		return e.attributeOfUnknown(x, path, isPath)
 	}
 	return unknown()
+}
+
+// componentOf is the dtype of the parts of a complex tensor; a real one is its own
+// real part.
+func componentOf(t dtype.Type) dtype.Type {
+	return t.Map(func(a dtype.Type) dtype.Type {
+		d, ok := a.Exact()
+		switch {
+		case !ok && a.IsDefault():
+			return a
+		case !ok:
+			return dtype.Unknown
+		case d == dtype.Complex32:
+			return dtype.Exact(dtype.Float16)
+		case d == dtype.Complex64:
+			return dtype.Exact(dtype.Float32)
+		case d == dtype.Complex128:
+			return dtype.Exact(dtype.Float64)
+		}
+		return a
+	})
+}
+
+// fields are the names of the results that PyTorch gives as named tuples, by their
+// places (torch/_linalg_utils.py, pytorch.org/docs/1.13: torch.max, torch.sort,
+// torch.topk, torch.linalg.qr, svd, eigh, slogdet, lstsq, inv_ex, lu).
+var fields = map[string]int{
+	"values": 0, "indices": 1, "Q": 0, "R": 1, "U": 0, "S": 1, "V": 2, "Vh": 2, "eigenvalues": 0, "eigenvectors": 1,
+	"sign": 0, "logabsdet": 1, "solution": 0, "residuals": 1, "inverse": 0, "result": 0,
+}
+
+// field is a named result of an operation, nil if it has none of that name.
+func (v *Value) field(name string) *Value {
+	i, ok := fields[name]
+	if !ok || !v.results {
+		return nil
+	}
+	if name == "U" && len(v.Elems) == 3 && v.Elems[0].Op == "torch.linalg.lu" { // P, L, U
+		return v.Elems[2]
+	}
+	if i < len(v.Elems) {
+		return v.Elems[i]
+	}
+	return v.Elem
 }
 
 // libraryDType knows torch.float32, np.float32, jnp is not ours.
@@ -503,7 +554,20 @@ func (e *evaluator) subscript(x *python.Subscript) *Value {
 			return recv.Elem
 		}
 		return e.itemOf(recv, x, idx)
-	case KindUnknown, KindInstance, KindModule:
+	case KindModule:
+		if i, ok := smallInt(idx[0].Text); ok && len(idx) == 1 && idx[0].Known {
+			if el := e.layer(recv, i); el != nil {
+				return el
+			}
+		}
+		return e.itemOf(recv, x, idx)
+	case KindInstance:
+		if get := recv.Class.method("__getitem__"); get != nil && !get.wrapped && len(idx) == 1 && !x.Tuple {
+			c := e.callOf(x)
+			return e.userCall(c, get, recv, &args{call: c, exprs: x.Index, pos: idx, names: map[string]int{}})
+		}
+		return e.itemOf(recv, x, idx)
+	case KindUnknown:
 		return e.itemOf(recv, x, idx)
 	case KindOpen:
 		// batch["key"] is a definition of its own; x[..., :3] keeps the dtype.

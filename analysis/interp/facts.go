@@ -191,6 +191,10 @@ type Class struct {
 	roots map[string]*dtype.Root
 	scope *Scope
 	made  map[string]*Value // what __init__ leaves in an instance made in sight
+	// record are the fields of a dataclass, in order; changed are the attributes
+	// that are set from outside the class.
+	record  []string
+	changed map[string]bool
 }
 
 // A Function is one function of the file.
@@ -214,4 +218,12 @@ type Function struct {
 	// inlined are the calls that were evaluated with their arguments.
 	inlined map[string]inlined
 	size    int // see small; 0 before it was asked
+	// defaults are what the parameters' defaults gave where it was defined.
+	defaults []*Value
+	wrapped  bool            // a decorator makes something else of it
+	writes   []outerName     // what global and nonlocal statements let it assign
+	mutates  map[string]bool // see changed; nil before it was asked
+	resets   int
+	// unsettled says that what it reads of outer scopes changes too often.
+	unsettled bool
 }

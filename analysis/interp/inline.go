@@ -30,6 +30,7 @@ type inlining struct{ raised []refusal }
 type inlined struct {
 	ret    *Value
 	raises refusal
+	left   map[string]*Value // what an __init__ leaves in self
 }
 
 // inline evaluates a call with its arguments; ok is false if they are not known
@@ -50,7 +51,7 @@ func (e *evaluator) inline(fn *Function, recv *Value, a *args) (result inlined, 
 		}
 		key.WriteByte(';')
 	}
-	if !any {
+	if !any && !small {
 		return inlined{}, false
 	}
 	for _, name := range slices.Sorted(maps.Keys(a.names)) {
@@ -58,7 +59,7 @@ func (e *evaluator) inline(fn *Function, recv *Value, a *args) (result inlined, 
 	}
 	if recv != nil {
 		if recv.Kind == KindInstance && recv.fresh {
-			key.WriteString("fresh " + recv.DType.String())
+			fmt.Fprintf(&key, "fresh %p %s %p", recv.Class, recv.DType, recv.Fields)
 		}
 	}
 	r := e.region()
@@ -81,6 +82,7 @@ func (e *evaluator) inline(fn *Function, recv *Value, a *args) (result inlined, 
 	state := &inlining{}
 	e.inlining = state
 	e.inlineDepth++
+	e.active = append(e.active, fn)
 	e.frame = &frame{vars: newVars(), parent: fn.frame, scope: &scope}
 	e.autocast = append([]Autocast(nil), e.autocast...)
 	for _, d := range fn.Def.Decorators {
@@ -91,6 +93,9 @@ func (e *evaluator) inline(fn *Function, recv *Value, a *args) (result inlined, 
 	if e.bindArgs(fn, recv, a) {
 		e.body(fn)
 		result.ret = e.frame.ret
+		if fn.Name == "__init__" {
+			result.left = attributesOf(e.frame.vars)
+		}
 		for _, r := range state.raised {
 			if result.raises.text == "" || r.certain {
 				result.raises = r
@@ -102,6 +107,10 @@ func (e *evaluator) inline(fn *Function, recv *Value, a *args) (result inlined, 
 	}
 	e.frame, e.autocast, e.stmt, e.inlining = savedFrame, savedCast, savedStmt, savedInline
 	e.inlineDepth--
+	e.active = e.active[:len(e.active)-1]
+	if fn.inlined == nil { // it was reset while it ran
+		fn.inlined = map[string]inlined{}
+	}
 	fn.inlined[k] = result
 	return result, result.ret != nil || result.raises.text != ""
 }
@@ -145,10 +154,10 @@ func (e *evaluator) bindArgs(fn *Function, recv *Value, a *args) bool {
 		if p.Default == nil {
 			return false
 		}
-		inner := e.frame
-		e.frame = &frame{vars: newVars(), parent: fn.frame, scope: inner.scope}
-		v := e.expr(p.Default)
-		e.frame = inner
+		v := e.byDefault(fn, k)
+		if v == nil {
+			return false
+		}
 		e.frame.vars.set(p.Name, v)
 	}
 	return i >= len(a.pos) && used == len(a.kw)
@@ -261,26 +270,54 @@ func describe(v *Value, key *strings.Builder, depth int) bool {
 	return true
 }
 
+// attributesOf is what the variables of an __init__ hold of self.
+func attributesOf(left *vars) map[string]*Value {
+	m := map[string]*Value{}
+	left.each(func(k string, v *Value) {
+		if name, ok := strings.CutPrefix(k, "self."); ok && !strings.Contains(name, ".") {
+			m[name] = v
+		}
+	})
+	return m
+}
+
+// recorded is what the call of a dataclass leaves in the instance, nil if the class
+// is none or has bases or a __post_init__ that may do more.
+func (c *Class) recorded(a *args) map[string]*Value {
+	if len(c.record) == 0 || len(c.Bases) > 0 || a.star || c.Methods["__post_init__"] != nil || len(a.pos) > len(c.record) {
+		return nil
+	}
+	m := map[string]*Value{}
+	for i, name := range c.record {
+		switch v, _ := a.key(name); {
+		case i < len(a.pos):
+			m[name] = a.pos[i]
+		case v != nil:
+			m[name] = v
+		case c.Attrs[name] != nil && c.Attrs[name].Kind != KindOpen: // field(…) may do anything
+			m[name] = c.Attrs[name]
+		}
+	}
+	return m
+}
+
 // madeAttr is an attribute of an instance that was made in sight: what __init__
 // left, with the instance's own cast applied.
 func (v *Value) madeAttr(name string) (*Value, bool) {
 	c := v.Class
 	for depth := 0; c != nil && depth < 20; depth++ {
-		if c.Set[name] {
+		if c.Set[name] && !slices.Contains(c.record, name) || c.changed[name] {
 			return nil, false
 		}
-		if m, ok := c.made[name]; ok {
-			if v.DType.Empty() {
-				return m, true
-			}
-			low, _ := m.DType.Categories()
-			if (m.Kind == KindModule || m.Kind == KindTensor && follows(m)) && low >= dtype.CatFloat {
-				n := *m
-				n.DType = v.DType
-				n.From = append([]*Value{m}, m.From...)
-				return &n, true
-			}
+		m, ok := v.Fields[name]
+		if !ok {
+			m, ok = c.made[name]
+		}
+		if ok && v.DType.Empty() {
 			return m, true
+		}
+		if ok {
+			return castWith(m, v.DType), true
 		}
 		c = c.base()
 	}
@@ -340,8 +377,9 @@ func (e *evaluator) castInstance(x *python.Call, recv *Value, recvExpr python.Ex
 	if !v.fresh {
 		v.DType = dtype.Unknown
 	}
-	if path, ok := dotted(recvExpr); ok && v.fresh {
-		e.frame.vars.set(path, &v)
+	if path, ok := dotted(castObject(recvExpr)); ok && v.fresh {
+		e.replace(path, recv, &v)
+		e.castPart(castObject(recvExpr))
 	}
 	return &v
 }

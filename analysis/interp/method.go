@@ -90,14 +90,17 @@ func (e *evaluator) methodOf(x *python.Call, m *Value, a *args) *Value {
 			return &Value{Kind: KindSequence, Elem: e.open(x, e.file.Text(x.Pos()))}
 		}
 	case KindSequence:
+		if v := e.castContainer(x, recv, recvExpr, m.Name, a); v != nil {
+			return v
+		}
 		if m.Name == "append" || m.Name == "extend" || m.Name == "insert" {
 			if path, ok := dotted(recvExpr); ok && len(a.pos) > 0 {
 				el := a.pos[len(a.pos)-1]
 				if m.Name == "extend" {
 					el = e.iterate(el, x)
 				}
-				n := &Value{Kind: KindSequence, Elem: joinValues(recv.anyElement(), el)}
-				e.frame.vars.set(path, n)
+				n := &Value{Kind: KindSequence, Name: recv.Name, Elem: joinValues(recv.anyElement(), el), aliased: recv.aliased}
+				e.replace(path, recv, n)
 			}
 			return &Value{Kind: KindNone}
 		}
@@ -105,6 +108,9 @@ func (e *evaluator) methodOf(x *python.Call, m *Value, a *args) *Value {
 			return e.pyInt()
 		}
 	case KindDict:
+		if v := e.castContainer(x, recv, recvExpr, m.Name, a); v != nil {
+			return v
+		}
 		if v := e.dictMethod(x, recv, recvExpr, m.Name, a); v != nil {
 			return v
 		}
@@ -282,7 +288,10 @@ func (e *evaluator) cast(x python.Node, recv *Value, t dtype.Type, op string) *V
 // to is x.to(...) and x.type(...) of a tensor: a device, a dtype, both, or
 // another tensor.
 func (e *evaluator) to(x *python.Call, recv *Value, recvExpr python.Expr, a *args) *Value {
-	op := "." + x.Func.(*python.Attribute).Sel + "()"
+	op := ".to()"
+	if at, ok := x.Func.(*python.Attribute); ok && at.Sel == "type" {
+		op = ".type()"
+	}
 	var t dtype.Type
 	set := false
 	use := func(v *Value, vx python.Expr) {
@@ -393,20 +402,25 @@ func (e *evaluator) store(t *python.Subscript, v *Value, s python.Stmt) {
 	if recv.Kind == KindDict {
 		if len(idx) == 1 && idx[0].Kind == KindString && idx[0].Known {
 			if path, ok := dotted(t.X); ok {
-				n := &Value{Kind: KindDict, Fields: map[string]*Value{}, root: recv.root, Known: recv.Known}
+				n := &Value{Kind: KindDict, Name: recv.Name, Fields: map[string]*Value{}, root: recv.root, Known: recv.Known}
 				for k, f := range recv.Fields {
 					n.Fields[k] = f
 				}
 				n.Fields[idx[0].Text] = v
 				if len(recv.Fields) >= maxFields { // each store copies them
-					n = &Value{Kind: KindDict}
-				} else if recv.Elem != nil {
+					n = &Value{Kind: KindDict, Name: recv.Name}
+				} else if recv.Elem != nil || recv.Known && len(recv.Fields) == 0 {
 					n.Elem = joinValues(recv.Elem, v)
 				}
-				e.frame.vars.set(path, n)
+				n.aliased = recv.aliased
+				e.replace(path, recv, n)
 			}
 		} else if path, ok := dotted(t.X); ok { // any item may have changed
-			e.frame.vars.set(path, &Value{Kind: KindDict})
+			n := &Value{Kind: KindDict, Name: recv.Name, aliased: recv.aliased}
+			if recv.Elem != nil || recv.Known && len(recv.Fields) == 0 { // every item is known: any of them
+				n.Elem = joinValues(recv.Elem, v)
+			}
+			e.replace(path, recv, n)
 		}
 		return
 	}
@@ -418,7 +432,7 @@ func (e *evaluator) store(t *python.Subscript, v *Value, s python.Stmt) {
 	}
 	if recv.Kind == KindSequence {
 		if path, ok := dotted(t.X); ok {
-			e.frame.vars.set(path, &Value{Kind: KindSequence, Elem: joinValues(recv.element(), v)})
+			e.replace(path, recv, recv.withItem(idx, v))
 		}
 		return
 	}

@@ -221,6 +221,9 @@ func (e *evaluator) moduleMake(x *python.Call, name string, a *args) *Value {
 	base := strings.TrimPrefix(name, "torch.nn.")
 	switch base {
 	case "Sequential":
+		if a.star {
+			return e.open(x, e.file.Text(x.Pos()))
+		}
 		v.DType = dtype.Type{}
 		for _, p := range a.pos {
 			if p.Kind != KindModule {
@@ -244,6 +247,9 @@ func (e *evaluator) moduleMake(x *python.Call, name string, a *args) *Value {
 		}
 		return e.open(x, e.file.Text(x.Pos()))
 	case "ModuleDict", "ParameterList", "ParameterDict":
+		if v := e.container(base, a); v != nil {
+			return v
+		}
 		return e.open(x, e.file.Text(x.Pos()))
 	case "DataParallel", "SyncBatchNorm":
 		return e.open(x, e.file.Text(x.Pos()))
@@ -253,6 +259,7 @@ func (e *evaluator) moduleMake(x *python.Call, name string, a *args) *Value {
 
 // moduleMethod is module.to(...), module.half(), …: modules are changed in place.
 func (e *evaluator) moduleMethod(x *python.Call, recv *Value, recvExpr python.Expr, name string, a *args) *Value {
+	recvExpr = castObject(recvExpr)
 	var t dtype.Type
 	set := false
 	switch name {
@@ -261,13 +268,15 @@ func (e *evaluator) moduleMethod(x *python.Call, recv *Value, recvExpr python.Ex
 		if castMethods[name].Half() {
 			e.frame.scope.Half = append(e.frame.scope.Half, x)
 		}
-	case "to":
+	case "to", "type":
 		probe := e.to(x, &Value{Kind: KindTensor, DType: recv.DType}, nil, a)
 		if !probe.DType.Equal(recv.DType) {
 			t, set = probe.DType, true
 		}
-	case "cuda", "cpu", "eval", "train", "requires_grad_", "apply":
+	case "cuda", "cpu", "eval", "train", "requires_grad_":
 		return recv
+	case "apply":
+		return e.applyTo(recv, recvExpr, a)
 	case "load_state_dict":
 		if v, _ := a.key("assign"); v == nil || v.Known && v.Text == "False" {
 			return e.open(x, e.file.Text(x.Pos()))
@@ -291,9 +300,60 @@ func (e *evaluator) moduleMethod(x *python.Call, recv *Value, recvExpr python.Ex
 	v := *recv
 	v.DType, v.At, v.From = t, x, []*Value{recv}
 	if path, ok := dotted(recvExpr); ok {
-		e.frame.vars.set(path, &v)
+		e.replace(path, recv, &v)
+		e.castPart(recvExpr)
 	}
 	return &v
+}
+
+// applyTo is module.apply(f): of its dtype nothing is known where f casts.
+func (e *evaluator) applyTo(recv *Value, recvExpr python.Expr, a *args) *Value {
+	f, _ := a.arg(0, "fn")
+	if f == nil || f.Kind != KindFunction || !castsIn(f.Func.Def) {
+		return recv
+	}
+	v := *recv
+	v.DType, v.From, v.Elems = dtype.Unknown, []*Value{recv}, nil
+	if path, ok := dotted(recvExpr); ok {
+		e.replace(path, recv, &v)
+		e.castPart(recvExpr)
+	}
+	return &v
+}
+
+// castsIn reports whether a function calls a method that casts.
+func castsIn(d *python.FuncDef) bool {
+	found := false
+	for _, s := range d.Body {
+		python.Inspect(s, func(n python.Node) bool {
+			if at, ok := n.(*python.Attribute); ok {
+				_, cast := castMethods[at.Sel]
+				found = found || cast || at.Sel == "to" || at.Sel == "data"
+			}
+			return !found
+		})
+	}
+	return found
+}
+
+// castObject is the module that a chain of casts changes: net of net.half().float().
+func castObject(x python.Expr) python.Expr {
+	for {
+		c, ok := x.(*python.Call)
+		if !ok {
+			return x
+		}
+		at, ok := c.Func.(*python.Attribute)
+		if !ok {
+			return x
+		}
+		switch at.Sel {
+		case "to", "half", "bfloat16", "float", "double", "type", "cuda", "cpu", "eval", "train", "requires_grad_":
+			x = at.X
+		default:
+			return x
+		}
+	}
 }
 
 // moduleCall is module(x).

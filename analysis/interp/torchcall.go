@@ -27,6 +27,12 @@ func (e *evaluator) libraryCall(x *python.Call, name string, a *args) *Value {
 			return e.pyBool()
 		}
 		return e.pyFloat()
+	case name == "functools.partial":
+		return e.partialOf(x, a)
+	case strings.HasPrefix(name, "torchvision.transforms."):
+		if v := e.transformOf(x, name, a); v != nil {
+			return v
+		}
 	case name == "einops.rearrange" || name == "einops.repeat" || name == "einops.reduce":
 		if v, _ := a.arg(0); v != nil && v.tensorish() {
 			return v.derived(x, HowKeep, name, v).reranked(dtype.RankUnknown)
@@ -46,8 +52,15 @@ func (e *evaluator) libraryCall(x *python.Call, name string, a *args) *Value {
 func (e *evaluator) builtinCall(x *python.Call, name string, a *args) *Value {
 	first, _ := a.arg(0)
 	switch name {
-	case "len", "int", "round", "id":
+	case "len", "int", "id":
 		return e.pyInt()
+	case "round":
+		if len(a.pos) == 1 {
+			return e.pyInt()
+		}
+		if first != nil && first.Kind == KindNumber {
+			return number(first.DType)
+		}
 	case "float":
 		return e.pyFloat()
 	case "bool", "isinstance", "hasattr", "any", "all":
@@ -82,7 +95,14 @@ func (e *evaluator) builtinCall(x *python.Call, name string, a *args) *Value {
 		return &Value{Kind: KindSequence, Elem: item}
 	case "abs", "max", "min", "sum":
 		if first != nil && first.Kind == KindNumber {
-			return number(first.DType)
+			t := first.DType
+			for _, p := range a.pos[1:] {
+				if p.Kind != KindNumber {
+					return e.open(x, e.file.Text(x.Pos()))
+				}
+				t = dtype.Join(t, p.DType)
+			}
+			return number(t)
 		}
 		if op, ok := e.torch.Lookup("torch.abs"); ok && name == "abs" && first != nil && first.Kind == KindTensor {
 			return e.apply(x, op, op.Name, "abs", nil, nil, a)
@@ -99,6 +119,9 @@ func (e *evaluator) builtinCall(x *python.Call, name string, a *args) *Value {
 		}
 	case "super":
 		return unknown()
+	case "setattr":
+		e.setNamed(x, a)
+		return &Value{Kind: KindNone}
 	case "getattr":
 		if len(a.pos) >= 2 && a.pos[1].Kind == KindString && a.pos[1].Known && first != nil && first.Kind == KindLibrary {
 			if t, ok := libraryDType(first.Name + "." + a.pos[1].Text); ok {
@@ -150,6 +173,9 @@ func (e *evaluator) propagates(at python.Node) {
 
 func (e *evaluator) torchCall(x *python.Call, name string, a *args) *Value {
 	base := name[strings.LastIndexByte(name, '.')+1:]
+	if v := e.tensorFunction(x, name, a); v != nil {
+		return v
+	}
 	if f, ok := e.torch.Factory(strings.Replace(name, "torch.cuda.", "torch.", 1)); ok && f.Class != torch.FactoryReceiver && name != "torch.from_numpy" && name != "torch.nn.Parameter" {
 		return e.factory(x, name, f, a)
 	}
@@ -876,6 +902,11 @@ func (e *evaluator) fromNumPy(x *python.Call, name string, a *args) *Value {
 
 // apply runs a measured op on its arguments.
 func (e *evaluator) apply(x *python.Call, op *torch.Op, name, written string, recv *Value, recvExpr python.Expr, a *args) *Value {
+	if rounded, ok := e.roundedDivision(op, a); ok {
+		if op = rounded; op == nil {
+			return e.open(x, e.file.Text(x.Pos()))
+		}
+	}
 	find := func(o *torch.Operand) (*Value, python.Expr) {
 		i := o.Index
 		if recv != nil {
@@ -1009,6 +1040,9 @@ func (e *evaluator) apply(x *python.Call, op *torch.Op, name, written string, re
 	if tensors == 0 {
 		return e.open(x, e.file.Text(x.Pos()))
 	}
+	if v := e.weighted(x, op, operands); v != nil {
+		return v
+	}
 	if drawn(op, a, recv != nil) {
 		e.judge(x, refusal{})
 		v := operands[0].Value.derived(x, HowKeep, written, operands[0].Value)
@@ -1101,6 +1135,9 @@ func (e *evaluator) apply(x *python.Call, op *torch.Op, name, written string, re
 		}
 		return v
 	}
+	if out, _ := a.key("out"); out != nil && out.tensorish() { // it is what comes out
+		return out.derived(x, HowKeep, written, out)
+	}
 	var result *Value
 	switch {
 	case width == 0 && op.Varies:
@@ -1114,7 +1151,7 @@ func (e *evaluator) apply(x *python.Call, op *torch.Op, name, written string, re
 	case width <= 1:
 		result = one(0)
 	default:
-		result = &Value{Kind: KindSequence}
+		result = &Value{Kind: KindSequence, results: true}
 		for i := range width {
 			result.Elems = append(result.Elems, one(i))
 		}
@@ -1141,6 +1178,25 @@ func (e *evaluator) apply(x *python.Call, op *torch.Op, name, written string, re
 		e.addOp(x, OpPromotes, name, written, rv, "", operands...)
 	}
 	return result
+}
+
+// roundedDivision is the op that torch.div is with rounding_mode=: it keeps
+// integers, as floor_divide does (pytorch.org/docs/1.13, torch.div). ok is false
+// for any other call; op is nil where the mode is not known.
+func (e *evaluator) roundedDivision(op *torch.Op, a *args) (rounded *torch.Op, ok bool) {
+	mode, _ := a.key("rounding_mode")
+	if mode == nil || mode.Kind == KindNone {
+		return nil, false
+	}
+	if mode.Kind != KindString || !mode.Known {
+		return nil, true
+	}
+	name := strings.TrimSuffix(op.Name, baseName(op.Name)) + "floor_divide"
+	if strings.HasSuffix(op.Name, "_") {
+		name += "_"
+	}
+	rounded, _ = e.torch.Lookup(name)
+	return rounded, true
 }
 
 // dropped is the refusal of float16 (no bernoulli_ kernel on the CPU; run in
@@ -1184,6 +1240,9 @@ func bySingularValues(op *torch.Op, a *args, operands []Operand) refusal {
 	if n, ok := operands[0].Value.dims(); base == "norm" && (!ok || n != 2) {
 		return refusal{}
 	}
+	if dim, _ := a.arg(2, "dim"); dim != nil && dim.Kind == KindNumber && base == "norm" { // of vectors
+		return refusal{}
+	}
 	ord, _ := a.arg(1, "ord")
 	d, ok := operands[0].Value.DType.Exact()
 	if ord == nil || !ord.Known || !ok || !d.Half() || !slices.Contains([]string{"2", "-2", "nuc"}, ord.Text) {
@@ -1220,6 +1279,26 @@ func drawn(op *torch.Op, a *args, method bool) bool {
 	}
 	p, _ := a.arg(i, "p")
 	return baseName(op.Name) == "bernoulli" && p != nil && p.Kind == KindNumber
+}
+
+// weighted is bincount with weights, which gives float32 for float32 ones and
+// float64 for all others (run in 1.13); nil for any other call.
+func (e *evaluator) weighted(x *python.Call, op *torch.Op, operands []Operand) *Value {
+	if baseName(op.Name) != "bincount" || len(operands) < 2 {
+		return nil
+	}
+	e.judge(x, refusal{})
+	w := operands[1].Value
+	v := &Value{Kind: KindTensor, DType: dtype.Unknown, Rank: dtype.RankDim, At: x, How: HowPromote, Op: op.Name, From: []*Value{operands[0].Value, w}}
+	if closed(w.DType) {
+		v.DType = w.DType.Map(func(t dtype.Type) dtype.Type {
+			if ds, _ := t.In(nil, dtype.Float32); ds[0] == dtype.Float32 {
+				return t
+			}
+			return dtype.Exact(dtype.Float64)
+		})
+	}
+	return v
 }
 
 // withoutIndices reports whether a pooling gives no indices: they come with

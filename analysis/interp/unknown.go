@@ -186,6 +186,7 @@ func (e *evaluator) dict(x *python.Dict) *Value {
 // as they are when it is called.
 func (e *evaluator) lambda(x *python.Lambda) *Value {
 	if fn, ok := e.lambdas[x]; ok && e.inlining == nil {
+		e.defaultsOf(fn, x.Params)
 		return &Value{Kind: KindFunction, Func: fn, Name: "lambda"}
 	}
 	outer := e.frame.scope
@@ -194,11 +195,7 @@ func (e *evaluator) lambda(x *python.Lambda) *Value {
 		Def:   &python.FuncDef{Span: x.Span, Name: "lambda", Params: x.Params},
 		Scope: &Scope{Name: outer.Name, Def: outer.Def, Class: outer.Class, Parent: outer.Parent},
 	}
-	for _, p := range x.Params {
-		if p.Default != nil {
-			e.expr(p.Default)
-		}
-	}
+	e.defaultsOf(fn, x.Params)
 	if e.inlining == nil {
 		e.lambdas[x] = fn
 		e.pending = append(e.pending, fn)
@@ -217,7 +214,11 @@ func (e *evaluator) dictMethod(x *python.Call, recv *Value, recvExpr python.Expr
 		}
 		if path, ok := dotted(recvExpr); v == nil && ok && recv.Known && key != nil && key.Kind == KindString && key.Known {
 			if own, ok := e.frame.vars.get(path); ok && own == recv { // nobody else fills it
-				if other, _ := a.arg(1, "default"); other != nil {
+				other, _ := a.arg(1, "default")
+				if name == "setdefault" {
+					e.replace(path, recv, recv.afterKey(name, key, other))
+				}
+				if other != nil {
 					return other
 				}
 				return &Value{Kind: KindNone}
@@ -232,7 +233,11 @@ func (e *evaluator) dictMethod(x *python.Call, recv *Value, recvExpr python.Expr
 				e.originates(v, Origin{Kind: OriginKey, Of: recv.root, Name: key.Text})
 			}
 		}
-		if other, _ := a.arg(1, "default"); other != nil {
+		other, _ := a.arg(1, "default")
+		if path, ok := dotted(recvExpr); ok && name != "get" {
+			e.replace(path, recv, recv.afterKey(name, key, other))
+		}
+		if other != nil {
 			return joinValues(v, other)
 		}
 		if name == "get" {
@@ -260,6 +265,31 @@ func (e *evaluator) dictMethod(x *python.Call, recv *Value, recvExpr python.Expr
 		return &Value{Kind: KindNone}
 	}
 	return nil
+}
+
+// afterKey is a dictionary behind pop(key) or setdefault(key, other).
+func (v *Value) afterKey(method string, key, other *Value) *Value {
+	n := *v
+	n.Known, n.Fields = false, map[string]*Value{}
+	if key == nil || key.Kind != KindString || !key.Known { // any of them
+		n.Elem = nil
+		return &n
+	}
+	for k, f := range v.Fields {
+		n.Fields[k] = f
+	}
+	delete(n.Fields, key.Text)
+	if method == "setdefault" {
+		if n.Elem != nil && other != nil {
+			n.Elem = joinValues(n.Elem, other)
+		}
+		if held := v.Fields[key.Text]; held != nil {
+			n.Fields[key.Text] = held
+		} else if v.Known && other != nil {
+			n.Known, n.Fields[key.Text] = true, other
+		}
+	}
+	return &n
 }
 
 // dictCall is dict(…).

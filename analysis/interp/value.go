@@ -30,7 +30,7 @@ const (
 	KindInstance // an instance of a class of this file
 	KindLibrary  // something imported: Name is its canonical dotted name
 	KindMethod   // a bound method: Recv and Name
-	KindPartial  // functools.partial: evaluates to unknown
+	KindPartial  // functools.partial and the like: Recv is called, with what was given before
 )
 
 // A Value is what the evaluator knows of one Python value. Values are immutable
@@ -45,7 +45,7 @@ type Value struct {
 	Known  bool              // KindString and KindNumber: Text is the value; KindDict: Fields are all items
 	Elems  []*Value          // KindSequence of known length
 	Elem   *Value            // KindSequence of unknown length: any element; KindDict: any item, nil if nothing is known of some
-	Fields map[string]*Value // KindDict: the items with constant keys
+	Fields map[string]*Value // KindDict: the items with constant keys; KindInstance: what __init__ left in this one
 	Recv   *Value            // KindMethod
 	Func   *Function
 	Class  *Class
@@ -70,6 +70,10 @@ type Value struct {
 	// narrowed is what the value was before a test of its kind.
 	narrowed *Value
 	fresh    bool        // KindInstance: made in sight
+	given    *args       // KindPartial: the arguments that it was made with
+	results  bool        // KindSequence: the results of one operation
+	bound    bool        // a name was bound to it
+	aliased  bool        // more than one name was
 	ndim     uint8       // number of dimensions and one more; 0 if unknown
 	root     *dtype.Root // KindOpen: the root of its dtype when it is used as a tensor
 	file     *python.File
@@ -256,19 +260,19 @@ func joinValues(a, b *Value) *Value {
 		return a
 	case KindSequence:
 		if len(a.Elems) == len(b.Elems) && a.Elem == nil && b.Elem == nil {
-			j := &Value{Kind: KindSequence, Elems: make([]*Value, len(a.Elems))}
+			j := &Value{Kind: KindSequence, Name: sameName(a, b), Elems: make([]*Value, len(a.Elems))}
 			for i := range a.Elems {
 				j.Elems[i] = joinValues(a.Elems[i], b.Elems[i])
 			}
 			return j
 		}
-		j := &Value{Kind: KindSequence, Elem: joinValues(a.anyElement(), b.anyElement())}
+		j := &Value{Kind: KindSequence, Name: sameName(a, b), Elem: joinValues(a.anyElement(), b.anyElement())}
 		if j.Elem == nil {
 			return a
 		}
 		return j
 	case KindDict:
-		j := &Value{Kind: KindDict, Fields: map[string]*Value{}}
+		j := &Value{Kind: KindDict, Name: sameName(a, b), Fields: map[string]*Value{}}
 		for k, x := range a.Fields {
 			if y, ok := b.Fields[k]; ok {
 				j.Fields[k] = joinValues(x, y)
@@ -280,11 +284,11 @@ func joinValues(a, b *Value) *Value {
 		return j
 	case KindInstance:
 		if a.Class == b.Class {
-			if a.fresh && b.fresh && a.DType.Equal(b.DType) || !a.fresh {
+			if a.fresh && b.fresh && a.DType.Equal(b.DType) && sameFields(a, b) || !a.fresh {
 				return a
 			}
 			j := *a
-			j.fresh, j.DType = false, dtype.Join(a.DType, b.DType)
+			j.fresh, j.Fields, j.DType = false, nil, dtype.Join(a.DType, b.DType)
 			return &j
 		}
 	case KindLibrary:
@@ -301,6 +305,27 @@ func joinValues(a, b *Value) *Value {
 		}
 	}
 	return differentKinds(a, b)
+}
+
+// sameName is the name that two values share, "" if they do not.
+func sameName(a, b *Value) string {
+	if a.Name != b.Name {
+		return ""
+	}
+	return a.Name
+}
+
+// sameFields reports whether two instances hold the same.
+func sameFields(a, b *Value) bool {
+	if len(a.Fields) != len(b.Fields) {
+		return false
+	}
+	for k, x := range a.Fields {
+		if y, ok := b.Fields[k]; !ok || x != y && !equalValue(x, y) {
+			return false
+		}
+	}
+	return true
 }
 
 // joinKinds joins values of two kinds. An open value may well be of the other
@@ -353,6 +378,20 @@ func (v *Value) maybe() *Value {
 	return &m
 }
 
+// withItem is a list one item of which was assigned.
+func (v *Value) withItem(idx []*Value, item *Value) *Value {
+	n := &Value{Kind: KindSequence, Name: v.Name, aliased: v.aliased}
+	if len(idx) == 1 && idx[0].Known && v.Elem == nil {
+		if i, ok := smallInt(idx[0].Text); ok && i >= -len(v.Elems) && i < len(v.Elems) {
+			n.Elems = slices.Clone(v.Elems)
+			n.Elems[(i+len(v.Elems))%len(v.Elems)] = item
+			return n
+		}
+	}
+	n.Elem = joinValues(v.element(), item)
+	return n
+}
+
 // element returns any element of a sequence; of an empty one nothing is known.
 func (v *Value) element() *Value {
 	if el := v.anyElement(); el != nil {
@@ -390,7 +429,7 @@ func equalValue(a, b *Value) bool {
 		return false
 	}
 	for k, x := range a.Fields {
-		if !equalValue(x, b.Fields[k]) {
+		if y := b.Fields[k]; y == nil || !equalValue(x, y) {
 			return false
 		}
 	}
