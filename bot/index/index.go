@@ -2,7 +2,8 @@
 // App: a project.Index for each branch that pull requests are based on, of its
 // newest commit.
 //
-// A review takes from it what has to do with its files, and waits for nothing: if
+// A review takes from it what has to do with its files, and, unless it is Eager,
+// waits for nothing: if
 // there is no index of the base branch's newest commit, a job is queued that makes
 // it, and the review does without. Pushes to the default branch queue one too, for
 // repositories that have an index of it. The job reads what differs from the
@@ -63,7 +64,7 @@ type Store interface {
 	ForgetIndex(ctx context.Context, repository int64) error
 }
 
-// An Index satisfies bot.Index. All fields are needed. It may be used by several
+// An Index satisfies bot.Index. All fields but Eager are needed. It may be used by several
 // goroutines at once.
 type Index struct {
 	Source Source
@@ -73,6 +74,8 @@ type Index struct {
 	// Put queues a job.
 	Put func(ctx context.Context, job bot.Job) error
 	Log *slog.Logger
+	// Eager says that a review makes the index that it lacks and waits for it.
+	Eager bool
 
 	mu     sync.Mutex
 	opened []opened // the one that was used last is the last
@@ -95,9 +98,11 @@ var errOlder = errors.New("it is not of the base branch's newest commit")
 // files. If there is none, or none of the base branch's newest commit, it queues a
 // job that makes it.
 func (x *Index) Near(ctx context.Context, snapshot bot.Snapshot) (near []byte, missing string) {
-	kept, err := x.open(ctx, snapshot.Job.Repository, snapshot.BaseRef)
-	if err == nil && kept.Index.Revision != snapshot.Tip {
-		err = errOlder
+	kept, err := x.current(ctx, snapshot)
+	if err != nil && x.Eager && snapshot.Tip != "" {
+		if _, err = x.Work(ctx, indexJob(snapshot)); err == nil {
+			kept, err = x.current(ctx, snapshot)
+		}
 	}
 	if err != nil {
 		x.Log.Info("reviewed without an index", "pull", snapshot.Job.String(), "reason", err)
@@ -115,16 +120,29 @@ func (x *Index) Near(ctx context.Context, snapshot bot.Snapshot) (near []byte, m
 	return near, ""
 }
 
+// current is the index of the base branch's newest commit.
+func (x *Index) current(ctx context.Context, snapshot bot.Snapshot) (*project.Kept, error) {
+	kept, err := x.open(ctx, snapshot.Job.Repository, snapshot.BaseRef)
+	if err == nil && kept.Index.Revision != snapshot.Tip {
+		err = errOlder
+	}
+	return kept, err
+}
+
+// indexJob is the job for the index of the base branch.
+func indexJob(snapshot bot.Snapshot) bot.Job {
+	return bot.Job{
+		V: bot.JobVersion, Installation: snapshot.Job.Installation, Repository: snapshot.Job.Repository, Owner: snapshot.Owner, Name: snapshot.Name,
+		Index: snapshot.Tip, Branch: snapshot.BaseRef, Event: "index", Delivery: snapshot.Job.Delivery, Accepted: time.Now().UTC(),
+	}
+}
+
 // want queues a job for the index of the base branch.
 func (x *Index) want(ctx context.Context, snapshot bot.Snapshot) {
 	if snapshot.Tip == "" {
 		return
 	}
-	err := x.Put(ctx, bot.Job{
-		V: bot.JobVersion, Installation: snapshot.Job.Installation, Repository: snapshot.Job.Repository, Owner: snapshot.Owner, Name: snapshot.Name,
-		Index: snapshot.Tip, Branch: snapshot.BaseRef, Event: "index", Delivery: snapshot.Job.Delivery, Accepted: time.Now().UTC(),
-	})
-	if err != nil { // the next review asks again
+	if err := x.Put(ctx, indexJob(snapshot)); err != nil { // the next review asks again
 		x.Log.Warn("queue an index", "pull", snapshot.Job.String(), "error", err)
 	}
 }

@@ -92,6 +92,8 @@ type appConfig struct {
 	Limits *github.Limits
 	// Index says to keep what the files of repositories say of each other.
 	Index bool
+	// EagerIndex says that a review waits until that is known.
+	EagerIndex bool
 	// Recover, if not nil, says to look for work that no webhook brought, and how
 	// often; all but the times is the app's own.
 	Recover *recovery.Options
@@ -183,7 +185,7 @@ func newApp(ctx context.Context, config appConfig) (_ *app, err error) {
 	a.done = state
 	a.reviewer.Put = a.queue.Put
 	if config.Index {
-		a.index = &index.Index{Source: client, Store: state, Summarise: summarise, Put: a.queue.Put, Log: a.log}
+		a.index = &index.Index{Source: client, Store: state, Summarise: summarise, Put: a.queue.Put, Log: a.log, Eager: config.EagerIndex}
 		a.reviewer.Index = a.index
 	}
 

@@ -44,8 +44,8 @@ pull requests and prints the address of a page that shows the reviews; a
 suggestion can be committed there, and the push is reviewed again.
 
 With --repo it opens one pull request, from the changes between two revisions of
-a local git repository. It works on a temporary copy; your repository is only
-read. Ctrl-C ends the demo and removes everything it made.`,
+a local git repository, and reads what the other files of the base say.
+It works on a temporary copy; your repository is only read. Ctrl-C ends the demo and removes everything it made.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			// A terminal that is closed must not leave the temporary folders either,
@@ -179,6 +179,9 @@ func startDemo(ctx context.Context, o demoOptions) (_ *demo, err error) {
 			Listen: "127.0.0.1:0", DataDir: filepath.Join(d.dir, "data"), Role: roleAll, Workers: 2, Replicas: 1,
 		},
 		Log: o.Log, Reviewed: d.reviewed,
+		// Whoever shows a repository of theirs expects to see what its other files
+		// tell, at once. In those of the demo the changed files tell everything.
+		Index: d.change != nil, EagerIndex: true,
 	})
 	if err != nil {
 		return nil, err

@@ -563,6 +563,35 @@ func TestDemoRepo(t *testing.T) {
 	}
 }
 
+// TestDemoRepoTellsOfOtherFiles reviews a change whose mistake only the other files
+// of the local repository show.
+func TestDemoRepoTellsOfOtherFiles(t *testing.T) {
+	t.Parallel() // it mostly waits
+	requires(t, "git")
+	dir := t.TempDir()
+	commit := func(files map[string]string, args ...[]string) {
+		t.Helper()
+		for name, text := range files {
+			if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, a := range args {
+			if _, err := git(t.Context(), dir, a...); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	save := []string{"-c", "user.name=a", "-c", "user.email=a@example.com", "commit", "-q", "-m", "Lift"}
+	commit(map[string]string{"data.py": indexedData, "run.py": indexedRun}, []string{"init", "-q", "-b", "main"}, []string{"add", "."}, save)
+	commit(map[string]string{"model.py": indexedModel}, []string{"checkout", "-q", "-b", "lift"}, []string{"add", "."}, save)
+	d := runDemo(t, demoOptions{Repo: dir, Base: "main"})
+	view := d.until(t, d.pulls[0], "the first review", checked("neutral"))
+	if s := view.CheckRuns[len(view.CheckRuns)-1].Summary; len(view.Threads) != 1 || !strings.Contains(s, "2 other files told") {
+		t.Errorf("%d threads, and the check run says\n%s", len(view.Threads), s)
+	}
+}
+
 // TestDemoFaults gives the verb what it cannot work with: each is told in one
 // line before anything is made.
 func TestDemoFaults(t *testing.T) {
