@@ -177,6 +177,9 @@ type Repository struct {
 	// Covered reports whether some caller reaches a function, by its qualified
 	// name, under autocast.
 	Covered func(scope string) bool
+	// Seen says that other files of the repository were looked at, all of them: if
+	// Signs are empty, none of them shows another precision than the default one.
+	Seen bool
 }
 
 // A Contract is what other places say of the dtype of one root.

@@ -249,7 +249,7 @@ func (s *surroundings) repository(path string, says said, facts *interp.Facts) *
 	if says.module == nil || !says.module.Of(facts) {
 		says = s.about(path, project.Summarise(facts))
 	}
-	out := &analysis.Repository{Contracts: make(map[*dtype.Root]analysis.Contract, len(says.contracts)), Covered: says.covered.Has}
+	out := &analysis.Repository{Contracts: make(map[*dtype.Root]analysis.Contract, len(says.contracts)), Covered: says.covered.Has, Seen: s.index.Seen()}
 	for root := range facts.Origins {
 		c, ok := says.contracts[root.ID]
 		if !ok {

@@ -148,6 +148,7 @@ func (k *Kept) Near(files map[string]string, gone []string) ([]byte, error) {
 	for p := range files {
 		delete(around.Files, p)
 	}
+	ix.Others = len(around.Files)
 	around.Configs, around.Half, around.Double = nil, nil, nil
 	half, double := around.signs()
 	ix.Half, ix.Double = half[:min(len(half), maxSigns)], double[:min(len(double), maxSigns)]

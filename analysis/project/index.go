@@ -43,6 +43,8 @@ type Index struct {
 	// Cut says that this index, cut out of a larger one, lacks files that have to
 	// do with those that it was cut out for, as there are too many.
 	Cut bool `json:"cut,omitempty"`
+	// Others counts the files that this index, cut out of a larger one, lacks.
+	Others int `json:"others,omitempty"`
 	// Half and Double are the signs of the files of which this index, cut out of
 	// a larger one, has no summary.
 	Half   []interp.Place `json:"half,omitempty"`
@@ -63,6 +65,13 @@ func NewIndex() *Index {
 	return &Index{
 		Version: Version, Files: map[string]string{}, Outlines: map[string]Outline{}, Modules: map[string]*Module{}, Configs: map[string]Config{},
 	}
+}
+
+// Seen reports whether the signs of all Python files of the repository are known,
+// and there are others than those that are looked at. Files that are left out may
+// show what nobody saw.
+func (ix *Index) Seen() bool {
+	return len(ix.Files)+ix.Others > 0 && len(ix.Unread)+ix.Omitted == 0 && ix.Incomplete == ""
 }
 
 // leave notes a file that was left out.

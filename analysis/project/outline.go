@@ -69,13 +69,16 @@ func Glance(source string) Outline {
 	return o
 }
 
-// signWords are words of which one stands in every sign of half precision.
+// signWords are words of which one stands in every sign of half precision, and
+// such as stand in signs of double precision.
 var signWords = []string{
+	"torch.float64", "torch.double", ".double()", "set_default_dtype", "gradcheck",
 	"bfloat16", "float16", "half", "bf16", "fp16", "autocast", "GradScaler", "MixedPrecision", "AmpOptimWrapper", "mp_policy", "precision", "force_fp32", "-dtype", "_dtype",
 }
 
 // Hints looks for a sign of half precision in files that have no summary, by
-// path with their texts, if nothing else shows one. Parsing all of them would
+// path with their texts, if nothing else shows one, and notes those of double
+// precision on the way. Parsing all of them would
 // cost more than it tells.
 func (ix *Index) Hints(texts map[string]string) {
 	if half, _ := ix.signs(); len(half) > 0 {

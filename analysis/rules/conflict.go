@@ -94,7 +94,24 @@ func conflicts(p *analysis.Pass) []conflict {
 			out = append(out, f.conflict(op)...)
 		}
 	}
-	return append(out, f.alike()...)
+	out = append(out, f.alike()...)
+	if !f.otherPrecision() {
+		for i := range out {
+			if out[i].evidence == byRoot {
+				out[i].evidence = byRootOnly
+			}
+		}
+	}
+	return out
+}
+
+// otherPrecision reports whether the repository may use another precision than
+// the default one: it shows a sign of it, the file has a word of it, or not all
+// files were seen. Then what the function shows counts as the repository's.
+func (f *finder) otherPrecision() bool {
+	r := f.pass.Repository
+	return r == nil || !r.Seen || len(f.pass.Signs.Half)+len(f.pass.Signs.Double) > 0 ||
+		slices.ContainsFunc(f.facts.Scopes, func(s *interp.Scope) bool { return len(s.Half) > 0 })
 }
 
 // wantsOne reports whether an operation wants equal dtypes.

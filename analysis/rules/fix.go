@@ -334,8 +334,9 @@ func nameFor(scope interp.Names, v *interp.Value) (string, bool) {
 
 // promotedFix casts the wide part where it is promoted.
 func promotedFix(p *analysis.Pass, c *conflict) *analysis.Fix {
+	made := history(c.odd.Value)
 	for _, op := range p.Facts.Ops {
-		if op.Kind != interp.OpPromotes || op.Scope != c.op.Scope || !inHistory(c.odd.Value, op.Node) {
+		if op.Kind != interp.OpPromotes || op.Scope != c.op.Scope || !made[op.Node] {
 			continue
 		}
 		for i, o := range op.Operands {
@@ -355,6 +356,24 @@ func promotedFix(p *analysis.Pass, c *conflict) *analysis.Fix {
 		}
 	}
 	return castFix(p, c)
+}
+
+// history is where a value, and what it comes from, was made.
+func history(v *interp.Value) map[python.Node]bool {
+	made := map[python.Node]bool{}
+	seen := map[*interp.Value]bool{}
+	var walk func(v *interp.Value, depth int)
+	walk = func(v *interp.Value, depth int) {
+		if v == nil || seen[v] || depth > 40 {
+			return
+		}
+		seen[v], made[v.At] = true, true
+		for _, f := range v.From {
+			walk(f, depth+1)
+		}
+	}
+	walk(v, 0)
+	return made
 }
 
 func inHistory(v *interp.Value, at python.Node) bool {
