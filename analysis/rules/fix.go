@@ -153,10 +153,25 @@ func castFix(p *analysis.Pass, c *conflict) *analysis.Fix {
 	if !ok || integerName(ref) {
 		return nil
 	}
-	return &analysis.Fix{
-		Title: "Cast to `" + ref + "`", Safety: analysis.Safe,
-		Edits: castEdit(p, c.odd.Expr, ".to("+ref+")"),
+	edits := castEdit(p, c.odd.Expr, ".to("+ref+")")
+	for _, o := range alsoOdd(c) {
+		edits = append(edits, castEdit(p, o.Expr, ".to("+ref+")")...)
 	}
+	return &analysis.Fix{Title: "Cast to `" + ref + "`", Safety: analysis.Safe, Edits: edits}
+}
+
+// alsoOdd are the other operands that have the odd one's dtype: of query, key and
+// value two may be normalised in float32.
+func alsoOdd(c *conflict) (out []interp.Operand) {
+	if c.op.Kind != interp.OpRefuses {
+		return nil
+	}
+	for _, o := range c.op.Operands {
+		if !sameOperand(o, c.odd) && !sameOperand(o, c.keep) && !o.Soft && o.Expr != nil && o.Value.DType.Known() && o.Value.DType.Equal(c.odd.Value.DType) && !writtenInto(c.op, o) {
+			out = append(out, o)
+		}
+	}
+	return out
 }
 
 // writtenInto reports whether an operand is what a method writes into, as acc is

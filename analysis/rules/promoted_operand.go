@@ -31,8 +31,16 @@ in-place operations, which keep the dtype; and for results that are cast.
 			}
 			d := exampleDType(p)
 			keep, odd := named(p, c.keep), named(p, c.odd)
-			message := fmt.Sprintf("%s has been widened: a %s tensor was mixed in on the way, so with %s in %s it is %s. %s",
-				odd, knownWords(c.part.DType), keep, d, wide(c.odd.Value.DType, d), stops(&c, d, "here"))
+			widened := []string{odd}
+			for _, o := range alsoOdd(&c) {
+				widened = append(widened, named(p, o))
+			}
+			has, is := "has", "it is"
+			if len(widened) > 1 {
+				has, is = "have", "they are"
+			}
+			message := fmt.Sprintf("%s %s been widened: a %s tensor was mixed in on the way, so with %s in %s %s %s. %s",
+				list(widened), has, knownWords(c.part.DType), keep, d, is, wide(c.odd.Value.DType, d), stops(&c, d, "here"))
 			p.Report(analysis.Finding{
 				Confidence: c.confidence(), At: statement(c.op), Scope: scopeName(&c),
 				Message: message, Because: because(p, &c), Fix: promotedFix(p, &c), Ops: operations(&c),
