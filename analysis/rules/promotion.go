@@ -33,13 +33,40 @@ func (f *finder) forgotten(op *interp.Op) []conflict {
 				continue
 			}
 			c := conflict{op: op, keep: keep, odd: odd, part: odd.Value, evidence: byRoot, cause: causeFactory, make: m, promotes: promotes}
-			if c.sign = f.madeFor(&c); c.sign == nil || promotes && f.undone(op) {
+			if c.sign = f.madeFor(&c); c.sign == nil || promotes && (f.undone(op) || f.given(keep.Value)) {
 				continue
 			}
 			return append(out, c)
 		}
 	}
 	return out
+}
+
+// given reports whether a value's dtype is that of what a plain function of another
+// file gives: a file read, a metric counted, of which nothing says that its dtype
+// varies.
+func (f *finder) given(v *interp.Value) bool {
+	roots := v.DType.Roots()
+	return len(roots) > 0 && !slices.ContainsFunc(roots, func(r *dtype.Root) bool { return !f.byFunction(r) })
+}
+
+// byFunction reports whether a root is the result of a call of a function by its
+// name or through a module that was imported, or an item of it.
+func (f *finder) byFunction(r *dtype.Root) bool {
+	for range 10 {
+		o, ok := f.facts.Origins[r]
+		if !ok {
+			return false
+		}
+		if o.Kind == interp.OriginCall {
+			return o.Call != nil && o.Call.Callee != nil && o.Call.Callee.Kind == interp.KindLibrary
+		}
+		if o.Of == nil {
+			return false
+		}
+		r = o.Of
+	}
+	return false
 }
 
 // careless returns the call that created a value in this function without a
@@ -186,7 +213,7 @@ func (f *finder) inPlace(x python.Expr) bool {
 	if _, piece := v.At.(*python.Subscript); piece && v.Kind == interp.KindOpen {
 		return true
 	}
-	return isTensor(v) && len(v.DType.Roots()) > 0 && !v.DType.Widened()
+	return v.Kind == interp.KindTensor && !v.Maybe && len(v.DType.Roots()) > 0 && !v.DType.Widened()
 }
 
 // undone reports whether what an operation gives is cast afterwards, in its
