@@ -31,13 +31,15 @@ A function of the file that makes the tensor is looked through.
 
 Fix: dtype= of the tensor that it meets, and device= where that is missing too.
 Random numbers, tables and torch.eye are cast after the call instead: the values
-stay the same, and torch.eye refuses bfloat16 in PyTorch 1.13. Safe: in float32
+stay the same, and torch.eye refuses bfloat16 in PyTorch 1.13. Where a logarithm or
+a decomposition stands in between, the cast comes behind it. Safe: in float32
 nothing changes.
 
 Silent when the tensor never reaches such an operation, is 0-dim where only
 promotion happens, follows the other tensor (zeros_like, new_zeros, type_as),
-meets it inside an autocast region, widens a loss, or widens what is cast
-after; and for ids, which count.
+meets it inside an autocast region, widens a loss, or widens what is cast after or
+added in place; beside what a plain function of another file gives; and for ids,
+which count.
 `,
 	Run: func(p *analysis.Pass) {
 		for _, c := range careless(p) {

@@ -22,7 +22,8 @@ both dtypes are known (certain) or the function shows that the narrow one varies
 Fix: the wide operand is cast where the promotion happens, not the result.
 
 Silent for Python numbers and 0-dim tensors, which do not widen a tensor; for
-in-place operations, which keep the dtype; and for results that are cast.
+in-place operations, which keep the dtype; for results that are cast; and where
+what it meets goes into a solver, which takes no half precision.
 `,
 	Run: func(p *analysis.Pass) {
 		for _, c := range conflicts(p) {
