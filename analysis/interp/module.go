@@ -463,6 +463,9 @@ func (e *evaluator) moduleStep(x *python.Call, m, in *Value, inExpr python.Expr,
 		v = &Value{Kind: KindTensor, DType: m.DType, Rank: dtype.RankDim, At: x, How: HowModule, Op: written, From: []*Value{m}}
 	case keepsInput(fact):
 		v = in.derived(x, HowModule, written, in)
+		if e.castByAutocast(&torch.Op{CUDA: fact.CUDA, CPU: fact.CPU}, v, nil) {
+			v.How = HowAutocast
+		}
 	case exact && len(outs) == 1:
 		v = in.derived(x, HowModule, written, in)
 	default:

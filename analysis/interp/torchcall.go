@@ -756,22 +756,31 @@ func (e *evaluator) settleAll(op *torch.Op, operands []Operand) ([]dtype.Type, r
 }
 
 // agreed is the dtype behind an operation that wants equal ones: the first
-// that is known, a root before the default.
+// that is known, a root before the default. It is unknown where a root meets what
+// is, or was promoted with, one certain dtype: the root is then that dtype, and the
+// result is no more the root's than it is the other's.
 func agreed(operands []Operand) dtype.Type {
-	best := dtype.Unknown
+	best, root, certain := dtype.Unknown, dtype.Type{}, false
 	for _, o := range operands {
 		t := o.Value.DType
 		if !t.Known() {
 			continue
 		}
-		if _, isRoot := t.Root(); isRoot {
-			return t
+		certain = certain || slices.ContainsFunc(t.Parts(), func(p dtype.Part) bool { return p.Exact != dtype.None })
+		if _, isRoot := t.Root(); isRoot && root.Empty() {
+			root = t
 		}
 		if best.IsUnknown() {
 			best = t
 		}
 	}
-	return best
+	switch {
+	case root.Empty():
+		return best
+	case certain:
+		return dtype.Unknown
+	}
+	return root
 }
 
 // castByAutocast applies the policy of the region to a result. It reports
