@@ -67,14 +67,14 @@ which count.
 				message = fmt.Sprintf("%s is created without a dtype, so it is float32; %s is %s.", what, named(p, c.keep), d)
 			}
 			line := p.Tree.Line(c.op.Node.Pos().Start)
-			where := fmt.Sprintf("at %s in line %d", code(c.op.Written), line)
+			where := fmt.Sprintf("at %s in line %d", written(c.op), line)
 			if c.promotes {
-				where = fmt.Sprintf("%s in line %d", code(c.op.Written), line)
+				where = fmt.Sprintf("%s in line %d", written(c.op), line)
 			}
 			if p.Tree.Line(c.make.Call.Start) == line {
 				where = "here"
 				if c.promotes {
-					where = code(c.op.Written)
+					where = written(c.op)
 				}
 			}
 			message += "\n\n"

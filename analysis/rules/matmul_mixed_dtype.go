@@ -45,7 +45,7 @@ for two values of unknown dtype, and for norms kept in float32.
 			d := exampleDType(p)
 			keep, odd := named(p, c.keep), named(p, c.odd)
 			if c.op.Kind == interp.OpModule {
-				module := code(c.op.Written)
+				module := written(c.op)
 				if c.keep.Name == "weight" {
 					keep = "the weight of " + module
 				}
@@ -73,7 +73,7 @@ for two values of unknown dtype, and for norms kept in float32.
 				fix = moveFix(p, &c)
 			case c.casts != nil:
 				at, fix = c.casts.Pos(), togetherFix(p, &c)
-				where := fmt.Sprintf("at %s in line %d", code(c.op.Written), p.Tree.Line(c.op.Node.Pos().Start))
+				where := fmt.Sprintf("at %s in line %d", written(c.op), p.Tree.Line(c.op.Node.Pos().Start))
 				message = fmt.Sprintf("%s and the others are cast to %s here, %s is not: it keeps its own dtype. Where they differ, %s", keep, knownWords(castType(&c)), odd, stops(&c, d, where))
 			}
 			f := analysis.Finding{
@@ -97,7 +97,7 @@ func rootMessage(p *analysis.Pass, c *conflict, keep, odd string, d dtype.DType)
 	case c.move != nil:
 		return moveMessage(p, c, d)
 	case c.op.Kind == interp.OpModule && c.keep.Name == "weight":
-		return fmt.Sprintf("%s %s; %s has the dtype that its model is cast to. In %s %s", odd, isWords(c.odd.Value.DType), code(c.op.Written), d, stops(c, d, "here"))
+		return fmt.Sprintf("%s %s; %s has the dtype that its model is cast to. In %s %s", odd, isWords(c.odd.Value.DType), written(c.op), d, stops(c, d, "here"))
 	}
 	return fmt.Sprintf("%s %s; %s has the dtype that it is given. With %s in %s %s", capital(odd), isWords(c.odd.Value.DType), keep, keep, d, stops(c, d, "here"))
 }

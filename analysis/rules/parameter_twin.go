@@ -109,7 +109,7 @@ func reportParameter(p *analysis.Pass, op *interp.Op, odd interp.Operand, other,
 	p.Report(analysis.Finding{
 		Confidence: analysis.Likely, At: statement(op), Scope: scopeOf(p, op.Node), Ops: []python.Span{op.Node.Pos()},
 		Message: fmt.Sprintf("%s is cast to the dtype of %s (line %d), %s is not: both are stored in the dtype that the constructor is given. Where that is wider, the result of %s is widened here.",
-			code(other), code(x), p.Tree.Line(at.Start), code(name), code(op.Written)),
+			code(other), code(x), p.Tree.Line(at.Start), code(name), written(op)),
 		Because: []analysis.Reason{p.Reason(at.Pos(), fmt.Sprintf("%s is cast", code(other))), p.Reason(op.Node.Pos(), fmt.Sprintf("%s meets %s as it is stored", code(name), code(x)))},
 		Fix:     &analysis.Fix{Title: "Cast it as its twin", Safety: analysis.Safe, Edits: castEdit(p, b, ".to("+x+".dtype)")},
 	})

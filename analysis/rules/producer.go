@@ -116,7 +116,7 @@ func reportProduced(p *analysis.Pass, all []produced) {
 	by := code(p.Tree.Text(odd.by.Func.Pos()))
 	p.Report(analysis.Finding{
 		Confidence: analysis.Likely, At: statementOf(p, odd.by), Scope: scopeOf(p, odd.by), Ops: []python.Span{odd.into.Pos()},
-		Message: fmt.Sprintf("What %s gives is cast before %s takes it (line %d). Here it goes into %s as it is: in %s that stops where the cast was needed there.",
+		Message: fmt.Sprintf("What %s gives is cast before %s takes it (line %d). Here it goes into %s as it is, and with layers in %s PyTorch stops, as it would there.",
 			by, code(p.Tree.Text(twin.into.Func.Pos())), p.Tree.Line(twin.cast.Start), code(p.Tree.Text(odd.into.Func.Pos())), exampleDType(p)),
 		Because: []analysis.Reason{
 			p.Reason(twin.cast.Pos(), fmt.Sprintf("what %s gives is cast here", by)),

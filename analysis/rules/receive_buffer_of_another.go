@@ -96,7 +96,7 @@ func reportBuffers(p *analysis.Pass, all []otherBuffer) {
 	}
 	p.Report(analysis.Finding{
 		Confidence: analysis.Likely, At: span, Scope: scopeOf(p, all[0].made), Ops: ops,
-		Message: fmt.Sprintf("The buffers have the dtype of %s and receive %s, %s. %s wants one dtype of both: where they differ, PyTorch stops.", code(all[0].of), list(sent), has, code(all[0].op.Written)),
+		Message: fmt.Sprintf("The buffers have the dtype of %s and receive %s, %s. %s wants one dtype of both: where they differ, PyTorch stops.", code(all[0].of), list(sent), has, written(all[0].op)),
 		Because: because, Fix: fix,
 	})
 }

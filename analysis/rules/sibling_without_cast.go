@@ -54,19 +54,19 @@ func (t *twin) finding(p *analysis.Pass, span python.Span) analysis.Finding {
 	keep := named(p, t.keep)
 	c := &conflict{op: t.op, keep: t.keep, odd: t.odd, part: t.odd.Value, evidence: bySibling, promotes: t.op.Kind == interp.OpPromotes}
 	line, here := p.Tree.Line(t.op.Node.Pos().Start), p.Tree.Line(span.Start)
-	where := fmt.Sprintf("at %s in line %d", code(t.op.Written), line)
+	where := fmt.Sprintf("at %s in line %d", written(t.op), line)
 	if line == here {
 		where = "here"
 	}
 	message := fmt.Sprintf("%s (line %d), this one is not: %s keeps a dtype of its own.\n\n", t.like, p.Tree.Line(t.cast.Start), code(p.Tree.Text(t.at.Pos())))
 	if c.promotes {
-		message += fmt.Sprintf("With %s in %s the result of %s is widened %s and no longer has the dtype of %s.", keep, d, code(t.op.Written), where, keep)
+		message += fmt.Sprintf("With %s in %s the result of %s is widened %s and no longer has the dtype of %s.", keep, d, written(t.op), where, keep)
 	} else {
 		message += fmt.Sprintf("Where it is not the dtype of %s, %s", keep, stops(c, d, where))
 	}
 	because := []analysis.Reason{p.Reason(t.cast.Pos(), "its twin is cast here: "+code(p.Tree.Text(t.cast.Pos())))}
 	because = append(because, story(p, t.odd.Value, named(p, t.odd))...)
-	because = append(because, p.Reason(t.op.Node.Pos(), fmt.Sprintf("both meet %s, in %s", keep, code(t.op.Written))))
+	because = append(because, p.Reason(t.op.Node.Pos(), fmt.Sprintf("both meet %s, in %s", keep, written(t.op))))
 	return analysis.Finding{
 		Confidence: c.confidence(), At: span, Scope: scopeName(c), Message: capital(message), Because: because, Ops: operations(c),
 		Fix: &analysis.Fix{Title: "Cast it as its twin", Safety: analysis.Safe, Edits: castEdit(p, t.at, t.to)},

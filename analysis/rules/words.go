@@ -27,6 +27,17 @@ func code(s string) string {
 	return "`" + s + "`"
 }
 
+// written quotes an operation as the source has it; of a chain that is too long for
+// a message the method alone: ".scatter".
+func written(op *interp.Op) string {
+	if call, ok := op.Node.(*python.Call); ok && len(strings.Join(strings.Fields(op.Written), " ")) > 60 {
+		if at, isMethod := call.Func.(*python.Attribute); isMethod {
+			return code("." + at.Sel)
+		}
+	}
+	return code(op.Written)
+}
+
 // list joins words: "a, b and c".
 func list(words []string) string {
 	if len(words) < 2 {
@@ -121,7 +132,7 @@ func sameOperand(a, b interp.Operand) bool { return a.Expr == b.Expr && a.Name =
 // or the device that does if not all do.
 func stops(c *conflict, d dtype.DType, where string) string {
 	if in := c.op.Within; in != nil && where == "here" {
-		where = "inside, at " + code(in.Written)
+		where = "inside, at " + written(in)
 	}
 	who := strings.TrimSpace("PyTorch " + c.only())
 	if s := pytorchSays(c, d); s != "" {
@@ -192,6 +203,9 @@ func story(p *analysis.Pass, v *interp.Value, name string) []analysis.Reason {
 			text = fmt.Sprintf("%s follows its module's dtype", code(p.Tree.Text(at)))
 			if v.DType.IsDefault() || len(v.DType.Roots()) == 0 {
 				text = fmt.Sprintf("%s is %s", code(p.Tree.Text(at)), knownWords(v.DType))
+			}
+			if !v.DType.Known() {
+				text = fmt.Sprintf("%s has whatever dtype it was given", code(p.Tree.Text(at)))
 			}
 		case interp.HowCreate:
 			text = fmt.Sprintf("%s makes %s", code(v.Op), knownWords(v.DType))
@@ -270,9 +284,9 @@ func because(p *analysis.Pass, c *conflict) []analysis.Reason {
 	add(story(p, c.odd.Value, named(p, c.odd))...)
 	add(story(p, c.keep.Value, named(p, c.keep))...)
 	if c.promotes {
-		add(p.Reason(c.op.Node.Pos(), fmt.Sprintf("%s gives the wider dtype of the two", code(c.op.Written))))
+		add(p.Reason(c.op.Node.Pos(), fmt.Sprintf("%s gives the wider dtype of the two", written(c.op))))
 	} else {
-		add(p.Reason(c.op.Node.Pos(), fmt.Sprintf("%s wants one dtype", code(c.op.Written))))
+		add(p.Reason(c.op.Node.Pos(), fmt.Sprintf("%s wants one dtype", written(c.op))))
 	}
 	if c.sign != nil {
 		text := "the function follows a tensor's dtype here"

@@ -116,6 +116,9 @@ func newRulePage(name string) (rulePage, error) {
 	p := rulePage{rule: r}
 	_, about, _ := strings.Cut(r.Doc, "\n")
 	p.about = strings.TrimSpace(about)
+	if r.Preview {
+		p.about += "\n\nOff by default: it made no comment yet on the real fixes, the ordinary commits and\nthe packages that it was run over. " + r.Name + " = \"on\" under [rules] in\ndtypebot.toml switches it on."
+	}
 	var bad, mended string
 	for _, f := range txtar.Parse(data).Files {
 		text := withoutMarks(string(f.Data))
