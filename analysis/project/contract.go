@@ -273,12 +273,14 @@ type castings struct {
 	to      []known
 	unknown bool            // an engine or a cast of which nothing is known
 	odd     map[string]bool // attributes that are cast by themselves
+	covers  map[*Call]bool  // the creations of the instances that are cast
 }
 
-// cast is the dtype that every cast of a class agrees on.
+// cast is the dtype that every cast of a class agrees on, if every instance is
+// cast: one that is not keeps the dtype that it was made with.
 func (l *linker) cast(d definition) known {
 	g := l.casts[d]
-	if g == nil || g.unknown || len(g.to) == 0 {
+	if g == nil || g.unknown || len(g.to) == 0 || !l.covering(d) {
 		return known{}
 	}
 	for _, k := range g.to[1:] {
@@ -287,6 +289,47 @@ func (l *linker) cast(d definition) known {
 		}
 	}
 	return g.to[0]
+}
+
+// covering reports whether all instances of a class that somebody is seen to make
+// are cast.
+func (l *linker) covering(d definition) bool {
+	g := l.casts[d]
+	return g != nil && !slices.ContainsFunc(l.created[d], func(c creation) bool { return !g.covers[c.call] })
+}
+
+// reaches notes which instances a cast reaches: the one that the value comes
+// from, or the only one that there is.
+func (l *linker) reaches(g *castings, d definition, u *unit, s *Shape) {
+	if made := l.creation(u, s.Root); made != nil {
+		g.covers[made] = true
+	} else if len(l.created[d]) == 1 {
+		g.covers[l.created[d][0].call] = true
+	}
+}
+
+// creation is the call that made the instance of a root of a file, behind calls of
+// methods that give it back; nil if it is not seen.
+func (l *linker) creation(u *unit, root int) *Call {
+	for i := 0; i < 6 && root > 0; i++ {
+		r := u.m.Roots[root-1]
+		if r.Kind != interp.OriginCall {
+			return nil
+		}
+		c := &u.m.Calls[r.Call]
+		if l.resolve(u, c.Callee, nil).kind == aClass {
+			return c
+		}
+		if root = c.Callee.Root; root == 0 {
+			return nil
+		}
+		m := u.m.Roots[root-1]
+		if m.Kind != interp.OriginMember || !follows[m.Name] {
+			return nil
+		}
+		root = m.Of
+	}
+	return nil
 }
 
 // harmless are functions that may get a model and leave its dtype alone.
@@ -301,7 +344,7 @@ func (l *linker) gatherCasts() map[definition]*castings {
 	l.casts = out
 	of := func(d definition) *castings {
 		if out[d] == nil {
-			out[d] = &castings{odd: map[string]bool{}}
+			out[d] = &castings{odd: map[string]bool{}, covers: map[*Call]bool{}}
 		}
 		return out[d]
 	}
@@ -335,7 +378,9 @@ func (l *linker) noteCast(u *unit, c *Cast, of func(definition) *castings) {
 		if device {
 			return
 		}
-		g := of(definition{t.u, t.name})
+		d := definition{t.u, t.name}
+		g := of(d)
+		l.reaches(g, d, u, c.Recv)
 		if !k.ok() {
 			g.unknown = true
 			return
@@ -458,10 +503,31 @@ func (l *linker) spread(of func(definition) *castings) {
 				from, to := l.casts[d], of(p)
 				to.unknown = to.unknown || from.unknown
 				to.to = append(to.to, from.to...)
+				l.carry(d, p, to)
 				next = append(next, p)
 			}
 		}
 		queue = next
+	}
+}
+
+// carry notes the instances of a part that are cast with the whole: for a base
+// those of the class itself, for a submodule those that the class makes.
+func (l *linker) carry(d, part definition, to *castings) {
+	line := l.bases(d)
+	if slices.Contains(line, part) {
+		for c := range l.casts[d].covers {
+			to.covers[c] = true
+		}
+		return
+	}
+	if !l.covering(d) {
+		return
+	}
+	for _, c := range l.created[part] {
+		if slices.ContainsFunc(line, func(b definition) bool { return c.u == b.u && strings.HasPrefix(c.call.In, b.name+".") }) {
+			to.covers[c.call] = true
+		}
 	}
 }
 

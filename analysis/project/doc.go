@@ -26,7 +26,8 @@
 //   - what an imported function returns has the dtype that its summary gives for
 //     the arguments;
 //   - the parameters and buffers of a class have the dtype that its model is cast
-//     to, if every cast of it agrees;
+//     to, if every cast of it agrees and every instance that is seen to be made is
+//     cast;
 //   - batch["key"] has the dtype that a data set fills the key with, if every
 //     fill of that key in the repository agrees and nothing casts the values of
 //     a batch without naming them.
@@ -42,7 +43,8 @@
 //
 // It reads nothing: texts and values come in. It does not evaluate a file again
 // for what another file passes to it, so a branch on a dtype is taken both ways.
-// It knows classes, not instances: two models of one class share their contracts.
+// It knows what a class is, not an instance: where one model of a class is cast and
+// another is not, nothing is known of either.
 // It does not follow names that are set by assignment from outside of a module,
 // by importlib, or through containers.
 package project

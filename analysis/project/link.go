@@ -81,7 +81,8 @@ type linker struct {
 	at           map[string]*unit
 	callers      map[definition][]site
 	casts        map[definition]*castings
-	half, double []interp.Place // signs in configurations and in files without a summary
+	created      map[definition][]creation // instances of a class and its subclasses
+	half, double []interp.Place            // signs in configurations and in files without a summary
 	fills        map[string][]fillAt
 	wild         bool // the values of some batch are cast without naming them, or not all fills are known
 	otherDefault bool // some file changes the default dtype
@@ -188,9 +189,16 @@ func (u *unit) memberCall(r Root, names ...string) int {
 	return 0
 }
 
+// A creation is a call that makes an instance.
+type creation struct {
+	u    *unit
+	call *Call
+}
+
 // A target is what one call calls.
 type target struct {
 	of    definition // the function; the zero value if it is not known
+	makes definition // the class whose instance the call makes; the zero value if it makes none
 	site  site
 	asked bool // its callers had to be asked
 }
@@ -222,13 +230,32 @@ func (l *linker) link() {
 		}
 		l.callers = callers
 	}
+	l.created = map[definition][]creation{}
+	n := 0
+	for _, u := range l.units {
+		if u.off {
+			continue
+		}
+		for i := range u.m.Calls {
+			if d := targets[n].makes; d.u != nil {
+				for _, b := range l.bases(d) {
+					l.created[b] = append(l.created[b], creation{u, &u.m.Calls[i]})
+				}
+			}
+			n++
+		}
+	}
 }
 
 // target finds the function that a call calls, and what it passes.
 func (l *linker) target(u *unit, c *Call) target {
 	before := l.asks
-	f, ok := l.function(l.ask(u, c.Callee, nil))
+	callee := l.ask(u, c.Callee, nil)
+	f, ok := l.function(callee)
 	t := target{asked: l.asks != before}
+	if callee.kind == aClass {
+		t.makes = definition{callee.u, callee.name}
+	}
 	if ok {
 		args, whole := l.bind(f, u, c, nil)
 		t.of, t.site = definition{f.u, f.name}, site{u: u, call: c, args: args, whole: whole}
