@@ -1049,6 +1049,10 @@ func (e *evaluator) apply(x *python.Call, op *torch.Op, name, written string, re
 	if tensors == 0 {
 		return e.open(x, e.file.Text(x.Pos()))
 	}
+	if s := e.region().State; op.Composite && (s == AutocastOn || s == AutocastMaybe) {
+		e.judge(x, refusal{})
+		return e.open(x, e.file.Text(x.Pos()))
+	}
 	if v := e.weighted(x, op, operands); v != nil {
 		return v
 	}

@@ -147,6 +147,18 @@ func override(t *Table) {
 	if p, f := t.ops["torch.prelu"], t.ops["torch.nn.functional.prelu"]; p != nil && f != nil {
 		p.Operands = f.Operands
 	}
+	// Source: torch/nn/functional.py, _max_pool3d: without return_indices it is
+	// torch.max_pool3d; the sampled call has them. Run in 1.13 under autocast.
+	if p, f := t.ops["torch.max_pool3d"], t.ops["torch.nn.functional.max_pool3d"]; p != nil && f != nil {
+		f.CUDA, f.CPU = p.CUDA, p.CPU
+	}
+	// Source: torch/_lowrank.py and aten/src/ATen/native/LinearAlgebra.cpp, pinv: they
+	// multiply matrices. Run in 1.13: under autocast of the CPU pinv of float32 is bfloat16.
+	for _, name := range []string{"torch.pca_lowrank", "torch.svd_lowrank", "torch.linalg.pinv", "torch.pinverse", "torch.Tensor.pinverse"} {
+		if op := t.ops[name]; op != nil {
+			op.Composite = true
+		}
+	}
 	t.factories["torch.normal"] = normal(t.release)
 	// Source: pytorch.org/docs/1.13, Shape of Flatten and Unfold: at least one
 	// dimension stays.

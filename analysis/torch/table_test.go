@@ -1,6 +1,7 @@
 package torch
 
 import (
+	"regexp"
 	"slices"
 	"testing"
 
@@ -117,5 +118,30 @@ func TestReleases(t *testing.T) {
 	}
 	if d, ok := norm.Operand("input").Pairs[[2]dtype.DType{dtype.BFloat16, dtype.Float32}]; !ok || d != dtype.None {
 		t.Errorf("layer_norm of float32 with bfloat16 weights gives %s", d)
+	}
+}
+
+// TestSourcesOfOverrides checks that what is said of other releases and of autocast
+// on CUDA, which nobody measured here, names where it is from.
+func TestSourcesOfOverrides(t *testing.T) {
+	source := regexp.MustCompile(`\(.*(pytorch(#| PR #)\d+|aten/src/|torch/|attention\.cpp|pytorch\.org).*\)$`)
+	noted := 0
+	for _, n := range notes {
+		noted++
+		if !source.MatchString(n.note) {
+			t.Errorf("%s: no source: %s", n.names[0], n.note)
+		}
+	}
+	for _, op := range added("1.13") {
+		if op.Note == "" {
+			continue
+		}
+		noted++
+		if !source.MatchString(op.Note) {
+			t.Errorf("%s: no source: %s", op.Name, op.Note)
+		}
+	}
+	if noted == 0 {
+		t.Error("nothing to check")
 	}
 }

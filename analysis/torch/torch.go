@@ -123,7 +123,10 @@ type Op struct {
 	// category ("result type Float can't be cast to the desired output type Long").
 	KeepsCategory bool
 	CUDA, CPU     Policy
-	Rank          Rank
+	// Composite says that the op computes products inside, which autocast casts
+	// one by one: what comes out then is not known.
+	Composite bool
+	Rank      Rank
 	// Dim is the position at which an int or a tuple of ints is the dim (or
 	// axis) parameter in any overload, -1 if there is none. Where Params names
 	// another parameter there (torch.max), the argument's type decides.
