@@ -11,6 +11,10 @@
 // history as the reasons of a finding. Values are immutable, but for the
 // attributes of an instance.
 //
+// A Value is shared by all names that stand for one object: a list, a dictionary or
+// a tensor's .data that is changed through one of them changes for all that this
+// frame holds.
+//
 // An open value is a parameter, an attribute or the result of a call of which
 // nothing is known. It carries a root and becomes a tensor of that root's dtype
 // when it is used as one. There is one root per definition, the same in every
@@ -52,6 +56,12 @@
 // a kind or of a dtype. Such an evaluation records nothing but what the call gives
 // and that it raises.
 //
+// Defaults are evaluated where the function is defined. A name of an outer scope that
+// gets another value makes the functions that read it be evaluated again, four times
+// at most; what they assign by global or nonlocal is unknown behind the call. The
+// decorators of this file are called; what another file's decorator makes is the
+// function, unless its name says that it casts.
+//
 // # The default dtype
 //
 // A statement of the module that sets it, and a context manager with "default"
@@ -74,8 +84,11 @@
 // floating buffers and submodules follow .to(), so each is a root of its own; a
 // plain tensor attribute keeps the dtype that it was made with. Bases are
 // followed as far as the file shows them. A call of an instance is a call of its
-// forward or __call__; a .to() or .half() on an instance makes what its calls
-// give open again.
+// forward or __call__; a method of a base that the instance's class overrides in
+// part gives an open value, unless the call could be evaluated for this instance.
+// A .to() or .half() on an instance makes what its calls give open again, but for
+// one made in sight, which keeps what its own __init__ left. An attribute that is
+// set from outside its class is open in the methods.
 //
 // # Autocast
 //
@@ -95,7 +108,7 @@
 // # What it does not do
 //
 // It does not follow imports beyond recognising PyTorch's and NumPy's names,
-// compute sizes or values, run anything, or track aliases between names. An Op
+// compute sizes or values, run anything, or track aliases through attributes and items. An Op
 // says what is known of an operand whoever calls, not what one caller makes of
 // it. It does no I/O, reports no errors, and judges nothing: a Facts with an
 // operation that must fail is not yet a finding.
