@@ -24,6 +24,9 @@ type item struct {
 	gone bool
 	// again says that the message was given out before.
 	again bool
+	// answer orders what is sent about the message: a heartbeat behind the handing
+	// back would take the delay back. Taken before the line's lock.
+	answer sync.Mutex
 }
 
 // A line holds the items that wait and those that run. At most one item per
@@ -187,6 +190,13 @@ func (l *line) pauseOf(from string) time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return time.Until(l.paused[from])
+}
+
+// keeps reports whether the item's message was not handed back.
+func (l *line) keeps(it *item) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return !it.gone
 }
 
 // letGo says that the message of an item that runs is about to be handed back.

@@ -4,8 +4,10 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/nats-io/nats.go/jetstream"
 	"pgregory.net/rapid"
 )
 
@@ -133,8 +135,7 @@ func TestLineLaws(t *testing.T) {
 					return
 				}
 				old := held[rapid.IntRange(0, len(held)-1).Draw(t, "which")]
-				again := *old
-				add(&again)
+				add(&item{seq: old.seq, key: old.key, from: old.from})
 			},
 			"late": func(t *rapid.T) { // an older job, behind the one that replaced it
 				for key, newest := range wanted {
@@ -147,10 +148,9 @@ func TestLineLaws(t *testing.T) {
 			"take": func(*rapid.T) { take() },
 			"hand back": func(t *rapid.T) { // it comes again before it is finished, or later
 				for key, it := range running {
-					again := *it
 					l.letGo(it)
 					back[key] = true
-					add(&again)
+					add(&item{seq: it.seq, key: it.key, from: it.from})
 					break
 				}
 			},
@@ -182,4 +182,43 @@ func TestLineLaws(t *testing.T) {
 			take()
 		}
 	})
+}
+
+// told notes what is said to the server about a message.
+type told struct {
+	jetstream.Msg
+	said []string
+}
+
+func (m *told) InProgress() error { m.said = append(m.said, "heartbeat"); return nil }
+
+func (m *told) NakWithDelay(d time.Duration) error {
+	m.said = append(m.said, "back in "+d.String())
+	return nil
+}
+
+// A message that is handed back between the look for the held ones and its
+// heartbeat gets none: it would come after the acknowledgement wait only.
+func TestHeartbeatOfHandedBack(t *testing.T) {
+	w := &work{line: newLine(4)}
+	msg := &told{}
+	w.line.add(&item{msg: msg, seq: 1, key: "review.1.2.3", from: "1"})
+	running := w.line.take()
+	for _, it := range w.line.held() {
+		if err := w.heartbeat(it); err != nil {
+			t.Fatal(err)
+		}
+	}
+	held := w.line.held()
+	if err := w.nak(running, time.Second); err != nil {
+		t.Fatal(err)
+	}
+	for _, it := range held {
+		if err := w.heartbeat(it); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := strings.Join(msg.said, ", "); got != "heartbeat, back in 1s" {
+		t.Errorf("said %q", got)
+	}
 }

@@ -124,7 +124,7 @@ func (q *Queue) workOn(ctx context.Context, streams []string, n int, handle func
 	left := w.line.close()
 	fetching.Wait()
 	for _, it := range append(left, w.line.close()...) {
-		q.note(it, "hand back", it.msg.Nak())
+		q.note(it, "hand back", w.nak(it, 0))
 	}
 	done := make(chan struct{})
 	go func() { working.Wait(); close(done) }()
@@ -336,10 +336,20 @@ func (w *work) beat(stop <-chan struct{}) {
 			return
 		case <-tick.C:
 			for _, it := range w.line.held() {
-				w.q.note(it, "heartbeat", it.msg.InProgress())
+				w.q.note(it, "heartbeat", w.heartbeat(it))
 			}
 		}
 	}
+}
+
+// heartbeat keeps the item's message from being delivered again.
+func (w *work) heartbeat(it *item) error {
+	it.answer.Lock()
+	defer it.answer.Unlock()
+	if !w.line.keeps(it) { // handed back since it was looked for
+		return nil
+	}
+	return it.msg.InProgress()
 }
 
 // run tries one item and removes it from the line.
@@ -618,8 +628,10 @@ func (w *work) handBack(it *item, delay time.Duration, reason string) string {
 	return HandedBack
 }
 
-// nak lets the message of an item that runs come again after a delay.
+// nak lets the message of an item come again after a delay.
 func (w *work) nak(it *item, delay time.Duration) error {
+	it.answer.Lock()
+	defer it.answer.Unlock()
 	w.line.letGo(it)
 	return it.msg.NakWithDelay(delay)
 }
