@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 )
@@ -18,6 +19,9 @@ const (
 	maxBranches = 4
 	maxIndexes  = 128 << 20 // bytes
 )
+
+// moveLimit is how long an index may take to be read or written.
+const moveLimit = 30 * time.Second
 
 // A written is one index of a repository, in the list that an object of the
 // repository's name holds.
@@ -38,6 +42,12 @@ func indexName(repository int64, branch string) string {
 
 // Index returns what is kept of a repository's branch, whole, or ErrNotFound.
 func (s *Store) Index(ctx context.Context, repository int64, branch string) ([]byte, error) {
+	// Asked first, as an answer that was lost is waited for until the limit.
+	if _, err := s.IndexDigest(ctx, repository, branch); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, moveLimit)
+	defer cancel()
 	data, err := s.indexes.GetBytes(ctx, indexName(repository, branch))
 	if errors.Is(err, jetstream.ErrObjectNotFound) {
 		err = ErrNotFound
@@ -51,6 +61,8 @@ func (s *Store) Index(ctx context.Context, repository int64, branch string) ([]b
 // IndexDigest returns a digest of what Index returns, without reading it, or
 // ErrNotFound.
 func (s *Store) IndexDigest(ctx context.Context, repository int64, branch string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, answerLimit)
+	defer cancel()
 	info, err := s.indexes.GetInfo(ctx, indexName(repository, branch))
 	if errors.Is(err, jetstream.ErrObjectNotFound) {
 		err = ErrNotFound
@@ -76,6 +88,8 @@ func (s *Store) Indexed(ctx context.Context, repository int64) ([]string, error)
 }
 
 func (s *Store) written(ctx context.Context, repository int64) ([]written, error) {
+	ctx, cancel := context.WithTimeout(ctx, answerLimit)
+	defer cancel()
 	data, err := s.indexes.GetBytes(ctx, listName(repository))
 	if errors.Is(err, jetstream.ErrObjectNotFound) {
 		return nil, nil
@@ -104,12 +118,12 @@ func (s *Store) PutIndex(ctx context.Context, repository int64, branch string, d
 	list = slices.DeleteFunc(list, func(w written) bool { return w.Branch == branch })
 	list = slices.Insert(list, 0, written{branch, len(data)})
 	keep := fitting(list)
-	if _, err := s.indexes.PutBytes(ctx, indexName(repository, branch), data); err != nil {
+	if err := s.putObject(ctx, indexName(repository, branch), data); err != nil {
 		return failed(err)
 	}
 	text, err := json.Marshal(list[:keep])
 	if err == nil {
-		_, err = s.indexes.PutBytes(ctx, listName(repository), text)
+		err = s.putObject(ctx, listName(repository), text)
 	}
 	for _, w := range list[keep:] {
 		err = errors.Join(err, s.deleteObject(ctx, indexName(repository, w.Branch)))
@@ -146,7 +160,16 @@ func (s *Store) ForgetIndex(ctx context.Context, repository int64) error {
 	return nil
 }
 
+func (s *Store) putObject(ctx context.Context, name string, data []byte) error {
+	ctx, cancel := context.WithTimeout(ctx, moveLimit)
+	defer cancel()
+	_, err := s.indexes.PutBytes(ctx, name, data)
+	return err
+}
+
 func (s *Store) deleteObject(ctx context.Context, name string) error {
+	ctx, cancel := context.WithTimeout(ctx, answerLimit)
+	defer cancel()
 	if err := s.indexes.Delete(ctx, name); err != nil && !errors.Is(err, jetstream.ErrObjectNotFound) {
 		return err
 	}

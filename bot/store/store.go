@@ -243,7 +243,14 @@ func (s *Store) Counters(ctx context.Context, prefix string) (map[string]int64, 
 // bucket is a [Bucket] in JetStream.
 type bucket struct{ kv jetstream.KeyValue }
 
+// answerLimit is how long the server's answer is waited for, if the caller's time
+// is longer. An answer that was lost with the node that had it never comes, and a
+// job's time is minutes.
+const answerLimit = 5 * time.Second
+
 func (b bucket) Get(ctx context.Context, key string) ([]byte, uint64, error) {
+	ctx, cancel := context.WithTimeout(ctx, answerLimit)
+	defer cancel()
 	entry, err := b.kv.Get(ctx, key)
 	if err != nil {
 		return nil, 0, b.wrap("read", key, err)
@@ -252,21 +259,29 @@ func (b bucket) Get(ctx context.Context, key string) ([]byte, uint64, error) {
 }
 
 func (b bucket) Put(ctx context.Context, key string, value []byte) (uint64, error) {
+	ctx, cancel := context.WithTimeout(ctx, answerLimit)
+	defer cancel()
 	revision, err := b.kv.Put(ctx, key, value)
 	return revision, b.wrap("write", key, err)
 }
 
 func (b bucket) Create(ctx context.Context, key string, value []byte) (uint64, error) {
+	ctx, cancel := context.WithTimeout(ctx, answerLimit)
+	defer cancel()
 	revision, err := b.kv.Create(ctx, key, value)
 	return revision, b.wrap("create", key, err)
 }
 
 func (b bucket) Update(ctx context.Context, key string, value []byte, revision uint64) (uint64, error) {
+	ctx, cancel := context.WithTimeout(ctx, answerLimit)
+	defer cancel()
 	newer, err := b.kv.Update(ctx, key, value, revision)
 	return newer, b.wrap("update", key, err)
 }
 
 func (b bucket) Delete(ctx context.Context, key string, revision uint64) error {
+	ctx, cancel := context.WithTimeout(ctx, answerLimit)
+	defer cancel()
 	var opts []jetstream.KVDeleteOpt
 	if revision != 0 {
 		opts = append(opts, jetstream.LastRevision(revision))
@@ -275,6 +290,8 @@ func (b bucket) Delete(ctx context.Context, key string, revision uint64) error {
 }
 
 func (b bucket) Keys(ctx context.Context, prefix string) ([]string, error) {
+	ctx, cancel := context.WithTimeout(ctx, answerLimit)
+	defer cancel()
 	list, err := b.kv.ListKeys(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("list bucket %s: %w", b.kv.Bucket(), err)

@@ -53,8 +53,9 @@ const (
 	// GitHub ends those that take longer than 10 seconds.
 	// https://docs.github.com/en/rest/using-the-rest-api/troubleshooting-the-rest-api#timeouts
 	settle = 11 * time.Second
-	// openLimit is how long the streams and buckets may take to be opened or made.
-	openLimit = time.Minute
+	// openLimit is how long the streams and buckets may take to be opened or made;
+	// an answer that a node took with it is waited for so long.
+	openLimit = 20 * time.Second
 	// answerLimit is how long open requests may go on after a signal.
 	answerLimit = 5 * time.Second
 )

@@ -282,7 +282,7 @@ func TestClusterChaos(t *testing.T) {
 	api := &http.Server{Handler: contract.Guard(t, w.sim), ReadHeaderTimeout: time.Minute}
 	go func() { _ = api.Serve(l) }() // until it is closed
 	t.Cleanup(func() { _ = api.Close() })
-	w.sim.SetURL("http://127.0.0.1")
+	w.sim.SetURL("http://127.0.0.1:80")
 	c := &cluster{site: s, w: w, dir: t.TempDir(), url: l.Addr().String()}
 	begin := time.Now()
 	for n := range 3 {
