@@ -31,8 +31,8 @@ Fix: what the norm gives is cast to the dtype of the value. In float32 nothing
 changes.
 
 Silent where the result is cast, where the value is float32 too, for
-scaled_dot_product_attention, which autocast covers (without autocast it is
-matmul-mixed-dtype), and for operands of unknown dtype.
+scaled_dot_product_attention, which autocast covers (without it that is
+promoted-operand), and for operands of unknown dtype.
 `,
 	Run: func(p *analysis.Pass) {
 		functions(p, func(d *python.FuncDef, _ []python.Node) {
