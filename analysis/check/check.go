@@ -185,8 +185,11 @@ const (
 	learnBatch = 64
 	// treeLimit is how much source is kept as trees and facts between the first
 	// look and the evaluation, in bytes; what is over is parsed twice. They take
-	// some sixty times their source.
-	treeLimit = 1 << 20
+	// some sixty times their source, with the summaries of all files beside them;
+	// aloneLimit is for files that are judged each by itself, whose trees alone are
+	// kept and take twenty times theirs.
+	treeLimit  = 1 << 20
+	aloneLimit = 8 << 20
 )
 
 // learnAll takes the first look at the files, in the order of their paths.
@@ -229,7 +232,11 @@ func leftOut(f analysis.File) string {
 func (r *runner) look(ctx context.Context, u *unit) {
 	var tree *python.File
 	tree, u.skip = r.learn(ctx, u.key())
-	if tree != nil && (!u.file.Whole || r.held.Add(int64(len(u.file.Source))) <= treeLimit) {
+	limit := int64(treeLimit)
+	if r.opts.Project == nil {
+		limit = aloneLimit
+	}
+	if tree != nil && (!u.file.Whole || r.held.Add(int64(len(u.file.Source))) <= limit) {
 		u.tree = tree
 	}
 }
