@@ -9,7 +9,7 @@ import (
 // percent of what is in use. A check of a large repository keeps summaries and
 // throws away trees; with Go's default of 100 the trees that are waiting to be
 // collected double what it takes. Measured over 380,000 lines: 390 MB in place of
-// 570 MB, for a fifth more processor time. It is a share and no limit, since a
+// 460 MB, for an eighth more processor time. It is a share and no limit, since a
 // limit that is too small for a repository makes the collector run all the time.
 const collectPercent = 40
 
