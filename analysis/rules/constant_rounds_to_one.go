@@ -24,8 +24,8 @@ upper limit of clamp, and the tensor is not float64 as far as is known (likely).
 
 Fix: torch.finfo(x.dtype).eps in the place of the literal.
 
-Silent for float64 tensors, in files whose default dtype is float64, and for
-numbers that meet no tensor.
+Silent for float64 tensors, in files whose default dtype is float64, for random
+numbers that are drawn where they are limited, and for numbers that meet no tensor.
 `,
 	Run: func(p *analysis.Pass) {
 		if doubles(p) {
@@ -99,10 +99,14 @@ func nearOne(p *analysis.Pass, at python.Node, constant, tensor python.Expr) {
 }
 
 // tensorIn is the first name within an expression that certainly is a tensor,
-// or is used as one.
+// or is used as one. A tensor of which only the shape, device or dtype is asked
+// gives the expression no values.
 func tensorIn(p *analysis.Pass, x python.Expr) (string, *interp.Value) {
 	name, of := "", (*interp.Value)(nil)
 	python.Inspect(x, func(n python.Node) bool {
+		if at, ok := n.(*python.Attribute); ok && (at.Sel == "shape" || at.Sel == "size" || at.Sel == "device" || at.Sel == "dtype") {
+			return false
+		}
 		e, ok := n.(*python.Name)
 		if !ok || of != nil {
 			return of == nil
