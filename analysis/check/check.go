@@ -441,7 +441,8 @@ func (r *runner) head(ctx context.Context, u *unit, around *surroundings) {
 	if u.skip != "" {
 		return
 	}
-	j, skip := bounded(ctx, r.budget, func() judged { return r.judge(ctx, u.key(), u.tree, around) })
+	key, tree := u.key(), u.tree // work that takes too long goes on while the unit changes
+	j, skip := bounded(ctx, r.budget, func() judged { return r.judge(ctx, key, tree, around) })
 	if skip == "" && ctx.Err() != nil {
 		skip = "not reached: " + context.Cause(ctx).Error()
 	}
