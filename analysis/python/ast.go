@@ -12,6 +12,8 @@
 // and does not execute or import anything.
 package python
 
+import "sync"
+
 // A Span is a range of bytes of the source, end exclusive.
 type Span struct{ Start, End uint32 }
 
@@ -65,6 +67,9 @@ type (
 		Params     []Param
 		Returns    Expr // annotation, nil if absent
 		Body       []Stmt
+
+		once  sync.Once
+		inner []Nested // see Inner
 	}
 	// ClassDef is a class. Its span includes the decorators.
 	ClassDef struct {

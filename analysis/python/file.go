@@ -35,26 +35,50 @@ type Nested struct {
 // source, each before those inside it. The list is made once, since every rule
 // asks for it; callers must not change it.
 func (f *File) Statements() []Nested {
-	f.once.Do(func() {
-		var add func(n Node, depth int)
-		add = func(n Node, depth int) {
-			switch n.(type) {
-			case Stmt, *Handler, *Case:
-			default:
-				return
-			}
-			f.statements = append(f.statements, Nested{n, depth})
-			if Compound(n) {
-				for c := range Children(n) {
-					add(c, depth+1)
-				}
-			}
-		}
-		for _, s := range f.Body {
-			add(s, 0)
-		}
-	})
+	f.once.Do(func() { f.statements = nested(f.Body, func(Node) bool { return true }) })
 	return f.statements
+}
+
+// Inner lists the statements, handlers and cases of the function's body, in the
+// order of the source, without functions and classes inside it. The list is made
+// once; callers must not change it.
+func (f *FuncDef) Inner() []Nested {
+	f.once.Do(func() {
+		f.inner = nested(f.Body, func(n Node) bool {
+			switch n.(type) {
+			case *FuncDef, *ClassDef:
+				return false
+			}
+			return true
+		})
+	})
+	return f.inner
+}
+
+// nested lists the statements, handlers and cases that are wanted, each before
+// those inside it.
+func nested(body []Stmt, want func(Node) bool) (list []Nested) {
+	var add func(n Node, depth int)
+	add = func(n Node, depth int) {
+		switch n.(type) {
+		case Stmt, *Handler, *Case:
+		default:
+			return
+		}
+		if !want(n) {
+			return
+		}
+		list = append(list, Nested{n, depth})
+		if Compound(n) {
+			for c := range Children(n) {
+				add(c, depth+1)
+			}
+		}
+	}
+	for _, s := range body {
+		add(s, 0)
+	}
+	return list
 }
 
 // Compound reports whether statements may stand inside a statement, handler or

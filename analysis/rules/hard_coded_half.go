@@ -160,28 +160,12 @@ func choices(p *analysis.Pass, d *python.FuncDef) map[string]*choice {
 // holds during the call only.
 func inBody(d *python.FuncDef, f func(s python.Stmt, around []python.Node)) {
 	var around []python.Node
-	var walk func(n python.Node)
-	walk = func(n python.Node) {
-		switch n := n.(type) {
-		case *python.FuncDef, *python.ClassDef:
-			return
-		case python.Stmt:
-			f(n, around)
-		case *python.Handler, *python.Case:
-		default:
-			return
+	for _, n := range d.Inner() {
+		around = around[:n.Depth]
+		if s, ok := n.Node.(python.Stmt); ok {
+			f(s, around)
 		}
-		if !python.Compound(n) {
-			return
-		}
-		around = append(around, n)
-		for c := range python.Children(n) {
-			walk(c)
-		}
-		around = around[:len(around)-1]
-	}
-	for _, s := range d.Body {
-		walk(s)
+		around = append(around, n.Node)
 	}
 }
 
