@@ -20,8 +20,15 @@ const (
 	maxIndexes  = 128 << 20 // bytes
 )
 
-// moveLimit is how long an index may take to be read or written.
-const moveLimit = 30 * time.Second
+const (
+	// writeLimit is how long an object may take to be written.
+	writeLimit = 30 * time.Second
+	// An object is read in one second, and one more for each slowest bytes; the
+	// next try has twice the second. Its chunks do not come when the object is
+	// replaced meanwhile, and nobody says so.
+	readTries = 4
+	slowest   = 4 << 20
+)
 
 // A written is one index of a repository, in the list that an object of the
 // repository's name holds.
@@ -42,13 +49,7 @@ func indexName(repository int64, branch string) string {
 
 // Index returns what is kept of a repository's branch, whole, or ErrNotFound.
 func (s *Store) Index(ctx context.Context, repository int64, branch string) ([]byte, error) {
-	// Asked first, as an answer that was lost is waited for until the limit.
-	if _, err := s.IndexDigest(ctx, repository, branch); err != nil {
-		return nil, err
-	}
-	ctx, cancel := context.WithTimeout(ctx, moveLimit)
-	defer cancel()
-	data, err := s.indexes.GetBytes(ctx, indexName(repository, branch))
+	data, err := s.getObject(ctx, indexName(repository, branch))
 	if errors.Is(err, jetstream.ErrObjectNotFound) {
 		err = ErrNotFound
 	}
@@ -61,9 +62,7 @@ func (s *Store) Index(ctx context.Context, repository int64, branch string) ([]b
 // IndexDigest returns a digest of what Index returns, without reading it, or
 // ErrNotFound.
 func (s *Store) IndexDigest(ctx context.Context, repository int64, branch string) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, answerLimit)
-	defer cancel()
-	info, err := s.indexes.GetInfo(ctx, indexName(repository, branch))
+	info, err := s.objectInfo(ctx, indexName(repository, branch))
 	if errors.Is(err, jetstream.ErrObjectNotFound) {
 		err = ErrNotFound
 	}
@@ -88,9 +87,7 @@ func (s *Store) Indexed(ctx context.Context, repository int64) ([]string, error)
 }
 
 func (s *Store) written(ctx context.Context, repository int64) ([]written, error) {
-	ctx, cancel := context.WithTimeout(ctx, answerLimit)
-	defer cancel()
-	data, err := s.indexes.GetBytes(ctx, listName(repository))
+	data, err := s.getObject(ctx, listName(repository))
 	if errors.Is(err, jetstream.ErrObjectNotFound) {
 		return nil, nil
 	}
@@ -160,8 +157,34 @@ func (s *Store) ForgetIndex(ctx context.Context, repository int64) error {
 	return nil
 }
 
+func (s *Store) objectInfo(ctx context.Context, name string) (*jetstream.ObjectInfo, error) {
+	ctx, cancel := context.WithTimeout(ctx, answerLimit)
+	defer cancel()
+	return s.indexes.GetInfo(ctx, name)
+}
+
+// getObject reads an object, whole.
+func (s *Store) getObject(ctx context.Context, name string) (data []byte, err error) {
+	patience := time.Second
+	for range readTries {
+		var info *jetstream.ObjectInfo
+		if info, err = s.objectInfo(ctx, name); err != nil {
+			return nil, err
+		}
+		limit := patience + time.Duration(info.Size/slowest)*time.Second
+		try, cancel := context.WithTimeout(ctx, limit)
+		data, err = s.indexes.GetBytes(try, name)
+		cancel()
+		if err == nil || ctx.Err() != nil || errors.Is(err, jetstream.ErrObjectNotFound) {
+			break
+		}
+		patience *= 2
+	}
+	return data, err
+}
+
 func (s *Store) putObject(ctx context.Context, name string, data []byte) error {
-	ctx, cancel := context.WithTimeout(ctx, moveLimit)
+	ctx, cancel := context.WithTimeout(ctx, writeLimit)
 	defer cancel()
 	_, err := s.indexes.PutBytes(ctx, name, data)
 	return err

@@ -1,10 +1,12 @@
 package store_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/dtypebot/dtypebot/bot/store"
 )
@@ -54,5 +56,46 @@ func TestIndexes(t *testing.T) {
 	}
 	if data, err := s.Index(ctx, 2, "main"); err != nil || string(data) != "another" {
 		t.Errorf("another repository's: %q, %v", data, err)
+	}
+}
+
+// TestIndexWhileWritten reads an index that is replaced all the time: each look
+// gets one of those that were written, and soon.
+func TestIndexWhileWritten(t *testing.T) {
+	s := open(t, start(t, t.TempDir(), true))
+	put := func(i int) {
+		data := bytes.Repeat([]byte{byte(i)}, 300<<10) // several chunks
+		if err := s.PutIndex(t.Context(), 1, "main", data); err != nil {
+			t.Error(err)
+		}
+	}
+	put(0)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for i := range 60 {
+			put(i)
+		}
+	}()
+	slow, looks := time.Duration(0), 0
+	for writing := true; writing; looks++ {
+		select {
+		case <-done:
+			writing = false
+		default:
+		}
+		begin := time.Now()
+		data, err := s.Index(t.Context(), 1, "main")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(data) != 300<<10 || bytes.Count(data, data[:1]) != len(data) {
+			t.Fatalf("read %d bytes, not all of one writing", len(data))
+		}
+		slow = max(slow, time.Since(begin))
+	}
+	t.Logf("%d looks, the slowest took %s", looks, slow)
+	if slow > 10*time.Second {
+		t.Errorf("a look took %s", slow)
 	}
 }
