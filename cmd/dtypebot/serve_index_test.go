@@ -90,18 +90,26 @@ const (
 	blobRoute    = "/repos/{owner}/{repo}/git/blobs/{file_sha}"
 )
 
+// index starts a bot that keeps an index and gets the webhooks, and returns what
+// it posts.
+func (w *world) index() (*app, <-chan bot.Posted) {
+	w.t.Helper()
+	config := w.config()
+	config.Index, config.Analyse = true, analyse
+	reviewed := make(chan bot.Posted, 10)
+	config.Reviewed = func(_ bot.Job, p bot.Posted) { reviewed <- p }
+	a, _ := startApp(w.t, config)
+	w.sim.SetWebhook(w.app.ID, "http://"+a.Addr().String()+"/webhook", testSecret)
+	return a, reviewed
+}
+
 // TestServeIndex reviews a pull request before the repository's index is there,
 // and after: a mistake that other files show is silent first and then found, with
 // no more calls. Later the index follows the base by its difference, is made
 // again when it is damaged, and goes with its repository.
 func TestServeIndex(t *testing.T) {
 	w, leaks := indexedWorld(t)
-	config := w.config()
-	config.Index, config.Analyse = true, analyse
-	reviewed := make(chan bot.Posted, 10)
-	config.Reviewed = func(_ bot.Job, p bot.Posted) { reviewed <- p }
-	a, _ := startApp(t, config)
-	w.sim.SetWebhook(w.app.ID, "http://"+a.Addr().String()+"/webhook", testSecret)
+	a, reviewed := w.index()
 	next := func(what string) bot.Posted {
 		t.Helper()
 		select {
@@ -220,12 +228,7 @@ func TestServeIndex(t *testing.T) {
 // first, and from then on neither is read again.
 func TestServeIndexOfTwoBranches(t *testing.T) {
 	w, _ := indexedWorld(t)
-	config := w.config()
-	config.Index, config.Analyse = true, analyse
-	reviewed := make(chan bot.Posted, 10)
-	config.Reviewed = func(_ bot.Job, p bot.Posted) { reviewed <- p }
-	a, _ := startApp(t, config)
-	w.sim.SetWebhook(w.app.ID, "http://"+a.Addr().String()+"/webhook", testSecret)
+	a, reviewed := w.index()
 	// On the other branch nothing is cast to bfloat16.
 	plain := strings.ReplaceAll(indexedRun, ".to(torch.bfloat16)", "")
 	w.commit(githubsim.CommitOptions{Branch: "release", Files: map[string]string{"run.py": plain}})
